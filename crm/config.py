@@ -1,0 +1,127 @@
+"""Settings: the only module that reads the environment. Each is described in docs/operations/settings.md."""
+
+from functools import cached_property
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Tls = Literal["starttls", "implicit", "none"]
+DEFAULT_PER_MINUTE = 30
+"""Mails per minute through a relay beyond this machine, unless its address says otherwise (Exchange Online's limit)."""
+
+
+class RelayAddress(BaseModel):
+    """Where mails are handed over, read from ``CRM_SMTP_URL``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    port: int
+    username: str | None = Field(default=None, repr=False)
+    password: str | None = Field(default=None, repr=False)
+    tls: Tls = "starttls"
+    per_minute: int | None = Field(default=DEFAULT_PER_MINUTE, ge=2)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the relay is on this machine, so that nothing leaves it by our hand."""
+        return is_loopback(self.host)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read ``smtp://user:pass@host:port?tls=starttls|implicit|none&per_minute=30``; ValueError says what is wrong."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+            raise ValueError("CRM_SMTP_URL must look like smtp://user:password@host:587?tls=starttls")
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        local = is_loopback(parts.hostname)
+        tls = query.get("tls", "implicit" if parts.scheme == "smtps" else "none" if local else "starttls")
+        if tls not in {"starttls", "implicit", "none"}:
+            raise ValueError("CRM_SMTP_URL: tls must be starttls, implicit or none")
+        if tls == "none" and not local:
+            raise ValueError("CRM_SMTP_URL: tls=none is only for a relay on this machine")
+        per_minute = query.get("per_minute")
+        return cls(
+            host=parts.hostname,
+            port=parts.port or (465 if tls == "implicit" else 25 if local else 587),
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            tls=tls,
+            per_minute=int(per_minute) if per_minute else None if local else DEFAULT_PER_MINUTE,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """Everything an installation may be told, read once at start and never changed."""
+
+    model_config = SettingsConfigDict(env_prefix="CRM_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    data_dir: Path = Path("data")
+    database_url: str | None = Field(default=None, repr=False)
+    base_url: str | None = None
+    secret_key: str | None = Field(default=None, repr=False)
+    smtp_url: str | None = Field(default=None, repr=False)
+    mail_from: str = "Red Voto Chilango <votochilango@example.org>"
+    mail_reply_to: str | None = None
+    imap_url: str | None = Field(default=None, repr=False)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    demo: bool = False
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _relay_is_readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            RelayAddress.parse(value)
+        return value
+
+    @model_validator(mode="after")
+    def _many_machines_share_a_key(self) -> Self:
+        if not self.uses_sqlite and not self.secret_key:
+            raise ValueError("CRM_SECRET_KEY must be set, equal on all machines, when CRM_DATABASE_URL is PostgreSQL")
+        return self
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.sqlalchemy_url.startswith("sqlite")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The address of the database as SQLAlchemy reads it, psycopg 3 for PostgreSQL."""
+        if self.database_url is None:
+            return f"sqlite:///{self.data_dir.resolve() / 'app.db'}"
+        for prefix in ("postgresql://", "postgres://"):
+            if self.database_url.startswith(prefix):
+                return "postgresql+psycopg://" + self.database_url.removeprefix(prefix)
+        return self.database_url
+
+    @property
+    def public_url(self) -> str:
+        """What links in mails begin with, without a final slash."""
+        if self.base_url:
+            return self.base_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def is_https(self) -> bool:
+        return self.public_url.startswith("https://")
+
+    @cached_property
+    def relay(self) -> RelayAddress | None:
+        """The relay beyond the local catcher; None means that mails stay in the local catcher."""
+        return RelayAddress.parse(self.smtp_url) if self.smtp_url else None

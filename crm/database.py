@@ -1,0 +1,256 @@
+"""Engine, sessions and types; the only module that knows which database it speaks to.
+
+SQLite by default, PostgreSQL when `Settings.database_url` says so. Traps that this module answers, each measured:
+SQLite drops the offset of aware datetimes in silence; its `lower()` and `LIKE` fold ASCII only; a transaction that reads
+first and writes later fails there with "database is locked" unless it begins IMMEDIATE.
+"""
+
+import json
+import unicodedata
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from crm.config import Settings
+from crm.errors import InvalidInput
+from crm.keys import Keys
+
+PAGE_LIMIT = 200
+"""Most rows that one page of a list may hold."""
+
+
+class Base(DeclarativeBase):
+    """Every table. Names of constraints are fixed so that migrations can find them on both engines."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+# --- what a column holds -----------------------------------------------------------------------------------------------
+
+
+class Personal(StrEnum):
+    """Kinds of personal data (Ley General de Protección de Datos Personales, art. 3): masks, erasure and the inventory read it."""
+
+    IDENTITY = "identity"
+    CONTACT = "contact"
+    LOCATION = "location"
+    POST = "post"
+    CONSENT = "consent"
+    ACTIVITY = "activity"
+    STAFF = "staff"
+
+
+def personal(kind: Personal) -> dict[str, Any]:
+    """``info`` of a column that holds personal data."""
+    return {"personal": kind}
+
+
+PLAIN: dict[str, Any] = {"personal": None}
+"""``info`` of a text column that holds no personal data."""
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware instant, kept in UTC. A naive value is refused with ValueError."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no instant; give it a zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = sa.JSON().with_variant(JSONB(), "postgresql")
+
+
+def choice(values: type[StrEnum]) -> sa.Enum:
+    """A column of a closed list: text and a CHECK, alike on both engines; Python sees plain members of the enum."""
+    return sa.Enum(
+        values,
+        native_enum=False,
+        create_constraint=True,
+        length=40,
+        values_callable=lambda members: [member.value for member in members],
+        name=_snake(values.__name__),
+    )
+
+
+def _snake(name: str) -> str:
+    return "".join("_" + letter.lower() if letter.isupper() else letter for letter in name).lstrip("_")
+
+
+# --- order and search in Spanish -----------------------------------------------------------------------------------------
+
+
+def search_key(text: str) -> str:
+    """How a text is searched: no marks (ñ as n), casefolded, single spaces. `search_key("Núñez  DE LA O") == "nunez de la o"`."""
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join("".join(letter for letter in decomposed if not unicodedata.combining(letter)).split())
+
+
+def sort_key(text: str) -> str:
+    """How a text is ordered in Spanish: as `search_key`, but ñ comes after every n."""
+    marked = unicodedata.normalize("NFC", text).casefold().replace("ñ", "n\uf8ff")
+    return search_key(marked)
+
+
+def contains(column: sa.ColumnElement[str] | Any, text: str) -> sa.ColumnElement[bool]:
+    """Whether a search column holds every word of the text, in any order. Full-text search would replace this one place."""
+    words = search_key(text).split()
+    return sa.and_(sa.true(), *(column.like(f"%{_escape_like(word)}%", escape="\\") for word in words))
+
+
+def _escape_like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+# --- engine and sessions ---------------------------------------------------------------------------------------------------
+
+
+class Database:
+    """One engine for the process, and sessions that are one transaction each."""
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.keys = keys
+        self.engine = make_engine(settings.sqlalchemy_url)
+
+    @contextmanager
+    def session(self, *, write: bool = True, **info: Any) -> Iterator[Session]:
+        """A transaction: committed at the end, rolled back by an exception.
+
+        ``write=False`` begins deferred on SQLite, so that reading never waits for a writer. ``info`` names who acts
+        (``actor``) and why (``why``) for the change log.
+        """
+        engine = self.engine.execution_options(sqlite_begin="IMMEDIATE" if write else "DEFERRED")
+        with Session(engine, expire_on_commit=False, info={"keys": self.keys, **info}) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def keys_of(session: Session) -> Keys:
+    """The keys that a session was opened with."""
+    keys: Keys = session.info["keys"]
+    return keys
+
+
+def make_engine(url: str) -> sa.Engine:
+    """An engine tuned for the database of the URL; statements in errors never show their values."""
+    if url.startswith("sqlite"):
+        engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("BEGIN " + str(connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")))
+
+
+def is_postgresql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
+def skip_locked(session: Session, statement: sa.Select[Any]) -> sa.Select[Any]:
+    """Lock the rows of a claim and pass over those that another worker holds; SQLite has one writer and needs none."""
+    return statement.with_for_update(skip_locked=True) if is_postgresql(session) else statement
+
+
+def insert_new(session: Session, table: sa.Table | Any, rows: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> None:
+    """Insert rows, leaving alone those whose ``unique`` columns already exist."""
+    if rows:
+        build: Any = postgresql_insert if is_postgresql(session) else sqlite_insert
+        session.execute(build(table).on_conflict_do_nothing(index_elements=list(unique)), list(rows))
+
+
+def seconds_since_epoch(column: Any) -> sa.ColumnElement[float]:
+    """An instant as seconds, computed by the database, alike on both engines."""
+    return sa.cast(sa.extract("epoch", column), sa.Float)
+
+
+# --- pages by keyset --------------------------------------------------------------------------------------------------------
+
+
+def keyset_page(
+    session: Session,
+    statement: sa.Select[Any],
+    keys: Sequence[Any],
+    *,
+    cursor: str | None = None,
+    limit: int = 50,
+    descending: bool = False,
+) -> tuple[list[sa.Row[Any]], str | None]:
+    """The rows after a cursor, in the order of ``keys`` (the last one unique), and the cursor of the page after them.
+
+    The cursor is opaque: the key values of the last row. InvalidInput(cursor_invalid) for a cursor that we did not make.
+    """
+    limit = max(1, min(limit, PAGE_LIMIT))
+    if cursor:
+        values = _read_cursor(cursor, len(keys))
+        compare = sa.tuple_(*keys) < sa.tuple_(*values) if descending else sa.tuple_(*keys) > sa.tuple_(*values)
+        statement = statement.where(compare)
+    order = [key.desc() if descending else key.asc() for key in keys]
+    labels = [key.label(f"keyset_{number}") for number, key in enumerate(keys)]
+    rows = session.execute(statement.add_columns(*labels).order_by(*order).limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return list(rows), None
+    last = rows[limit - 1]
+    return list(rows[:limit]), _write_cursor([last[-len(keys) + number] for number in range(len(keys))])
+
+
+def _write_cursor(values: Sequence[Any]) -> str:
+    return urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str, size: int) -> list[Any]:
+    try:
+        values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError as error:
+        raise InvalidInput("cursor_invalid", field="cursor") from error
+    if not isinstance(values, list) or len(values) != size or not all(_is_key(value) for value in values):
+        raise InvalidInput("cursor_invalid", field="cursor")
+    return values
+
+
+def _is_key(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    return (isinstance(value, int) and abs(value) < 2**63) or (isinstance(value, str) and "\0" not in value)

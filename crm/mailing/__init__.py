@@ -1,0 +1,1 @@
+"""Segments, composing, compiling, campaigns, deliveries, sending."""

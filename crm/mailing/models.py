@@ -1,0 +1,243 @@
+"""Tables of mailing: segments, campaigns, sends and the ledger of deliveries."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from crm import clock
+from crm.database import PLAIN, Base, Json, Personal, UtcDateTime, choice, personal
+from crm.history import Tracked
+from crm.people.models import Language, Purpose
+
+
+class ContentClass(StrEnum):
+    """What a mail is for the electoral law: some classes may not leave in a restriction period."""
+
+    ELECTORAL_INFORMATION = "electoral_information"
+    CIVIC_EDUCATION = "civic_education"
+    SERVICE = "service"
+    INSTITUTIONAL_PROMOTION = "institutional_promotion"
+    EVENT_INVITATION = "event_invitation"
+
+
+class SendMode(StrEnum):
+    NOW = "now"
+    AT = "at"
+
+
+class SendState(StrEnum):
+    SCHEDULED = "scheduled"
+    HELD = "held"
+    SENDING = "sending"
+    PAUSED = "paused"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    IN_DOUBT = "in_doubt"
+    SKIPPED = "skipped"
+
+
+class SkipReason(StrEnum):
+    """Why a person of the audience gets no mail: a closed list."""
+
+    NO_CONSENT = "no_consent"
+    UNSUBSCRIBED = "unsubscribed"
+    SUPPRESSED = "suppressed"
+    BLOCKED = "blocked"
+    NO_ADDRESS = "no_address"
+    SAME_ADDRESS = "same_address"
+    RESTRICTED = "restricted"
+    ALREADY_ANSWERED = "already_answered"
+    EVENT_STARTED = "event_started"
+    NO_ZONE = "no_zone"
+    SYNTHETIC = "synthetic"
+    """A person of the demo, never handed to a relay beyond this machine."""
+    CANCELLED = "cancelled"
+    """The send was cancelled before this mail left."""
+
+
+class Outcome(StrEnum):
+    """What came back after the server accepted a mail."""
+
+    BOUNCED_HARD = "bounced_hard"
+    BOUNCED_SOFT = "bounced_soft"
+    COMPLAINED = "complained"
+    ANSWERED = "answered"
+
+
+class Segment(Tracked, Base):
+    """A rule that says who is meant; evaluated when it is used, never a list."""
+
+    __tablename__ = "segment"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200), info=PLAIN)
+    key: Mapped[str] = mapped_column(sa.String(200), unique=True, info=PLAIN | {"derived": True})
+    rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+
+class Relay(Base):
+    """The server that mails are handed to: its pace and its rests. How to reach it is in `Settings.relay`."""
+
+    __tablename__ = "relay"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200), unique=True, info=PLAIN)
+    """``host:port``; `catcher` for the local catcher."""
+    per_minute: Mapped[int | None]
+    next_slot: Mapped[float] = mapped_column(default=0.0)
+    """Seconds since the epoch when the next mail may leave: one row moved forward by one UPDATE, exact over all workers."""
+    resting_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    troubles: Mapped[int] = mapped_column(default=0)
+    """Troubles in a row that were the relay's; five pause the send."""
+
+
+class Campaign(Tracked, Base):
+    """What is said, to whom and for what purpose; each time that it goes out is a Send."""
+
+    __tablename__ = "campaign"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(200), info=PLAIN)
+    template: Mapped[str] = mapped_column(sa.String(60), info=PLAIN)
+    purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
+    content_class: Mapped[ContentClass] = mapped_column(choice(ContentClass), info=PLAIN)
+    include: Mapped[list[int]] = mapped_column(Json, default=list, info=PLAIN)
+    exclude: Mapped[list[int]] = mapped_column(Json, default=list, info=PLAIN)
+    """Ids of segments: the audience is whoever is in any of the first and in none of the second."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now, onupdate=clock.now, info={"derived": True})
+    version: Mapped[int] = mapped_column(default=1, info={"derived": True})
+
+    variants: Mapped[list["CampaignVariant"]] = relationship(
+        lazy="raise_on_sql", order_by="CampaignVariant.language.desc()", cascade="all, delete-orphan"
+    )
+
+    __mapper_args__ = {"version_id_col": version}
+
+
+class CampaignVariant(Tracked, Base):
+    """The text of a campaign in one language."""
+
+    __tablename__ = "campaign_variant"
+    history_root = ("campaign", "campaign_id")
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaign.id", ondelete="CASCADE"))
+    language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
+    subject: Mapped[str] = mapped_column(sa.String(300), info=PLAIN)
+    preheader: Mapped[str] = mapped_column(sa.String(300), default="", info=PLAIN)
+    blocks: Mapped[list[dict[str, Any]]] = mapped_column(Json, info=PLAIN)
+
+    __table_args__ = (sa.UniqueConstraint("campaign_id", "language"),)
+
+
+class Send(Tracked, Base):
+    """One going out of a campaign: its hour, its frozen content, its state in the ledger."""
+
+    __tablename__ = "send"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaign.id"), index=True)
+    state: Mapped[SendState] = mapped_column(choice(SendState), default=SendState.SCHEDULED, info=PLAIN)
+    reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """Why it is held or paused: a code of `SEND_REASONS` in campaigns.py."""
+    mode: Mapped[SendMode] = mapped_column(choice(SendMode), info=PLAIN)
+    starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When the first mail may leave: the hour told, or the order plus the seconds to undo."""
+    confirmed_count: Mapped[int]
+    """How many people it would reach when it was confirmed; more than that hold it."""
+    include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
+    exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
+    rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
+    """The rules of those segments as they stood when it was confirmed."""
+    purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
+    generation: Mapped[int] = mapped_column(default=0, info={"derived": True})
+    """Raised whenever the send becomes due again: a finished job id of the engine never runs twice."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ordered_by_kind: Mapped[str | None] = mapped_column(sa.String(20), info=PLAIN)
+    ordered_by_id: Mapped[int | None]
+
+    campaign: Mapped[Campaign] = relationship(lazy="raise_on_sql")
+
+    __table_args__ = (sa.Index("ix_send_state_starts_at", "state", "starts_at"),)
+
+
+class SendContent(Base):
+    """The mail of a send in one language, compiled and frozen: workers splice it, none compiles."""
+
+    __tablename__ = "send_content"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    send_id: Mapped[int] = mapped_column(sa.ForeignKey("send.id", ondelete="CASCADE"))
+    language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
+    compiled: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
+    """As `compiling.Compiled.to_json` writes it; ASCII, since every part is already encoded for SMTP."""
+    sha256: Mapped[str] = mapped_column(sa.String(64), info=PLAIN)
+
+    __table_args__ = (sa.UniqueConstraint("send_id", "language"),)
+
+
+class Delivery(Base):
+    """What happened to one person of a send: the ledger. Each move is one UPDATE fenced by the lease's token."""
+
+    __tablename__ = "delivery"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    send_id: Mapped[int] = mapped_column(sa.ForeignKey("send.id"))
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id"), index=True)
+    address: Mapped[str | None] = mapped_column(sa.String(254), info=personal(Personal.CONTACT))
+    """None only when the person has no address (skipped)."""
+    address_hash: Mapped[str | None] = mapped_column(sa.String(64), index=True, info=PLAIN)
+    language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
+    state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING, info=PLAIN)
+    reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """A `SkipReason` when skipped; the verdict of `faults.py` when failed or deferred."""
+    token: Mapped[str | None] = mapped_column(sa.String(36), info=PLAIN)
+    """Who holds it while it is `sending`."""
+    lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """Not before this instant; moved forward when the server asks to come back later."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    smtp_code: Mapped[int | None]
+    smtp_reply: Mapped[str | None] = mapped_column(sa.Text, info=personal(Personal.CONTACT))
+    """The server's own words; they may hold the address."""
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it reached the state that it is in now."""
+    outcome: Mapped[Outcome | None] = mapped_column(choice(Outcome), info=PLAIN)
+    outcome_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        sa.UniqueConstraint("send_id", "contact_id"),
+        sa.UniqueConstraint("send_id", "address_hash"),
+        sa.Index("ix_delivery_send_id_state_due_at_id", "send_id", "state", "due_at", "id"),
+    )
+
+
+class Attempt(Base):
+    """One try of one mail and what the server said; append-only."""
+
+    __tablename__ = "attempt"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(sa.ForeignKey("delivery.id"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), info=PLAIN)
+    step: Mapped[str | None] = mapped_column(sa.String(20), info=PLAIN)
+    """The SMTP step that was answered: connect, mail, rcpt, data, message."""
+    smtp_code: Mapped[int | None]
+    smtp_reply: Mapped[str | None] = mapped_column(sa.Text, info=personal(Personal.CONTACT))
+    reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)

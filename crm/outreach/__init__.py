@@ -1,0 +1,1 @@
+"""Programme, activities, events and materials."""

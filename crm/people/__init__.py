@@ -1,0 +1,1 @@
+"""Contacts, places, names, organizations, leaders, consent, imports."""

