@@ -6,6 +6,7 @@ first and writes later fails there with "database is locked" unless it begins IM
 """
 
 import json
+import re
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,9 +116,16 @@ def _snake(name: str) -> str:
 # --- order and search in Spanish -----------------------------------------------------------------------------------------
 
 
+_COMMON_MARKS = re.compile("[\u0300-\u036f]+")
+
+
 def search_key(text: str) -> str:
     """How a text is searched: no marks (ñ as n), casefolded, single spaces. `search_key("Núñez  DE LA O") == "nunez de la o"`."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    if text.isascii():
+        return " ".join(text.lower().split())
+    decomposed = _COMMON_MARKS.sub("", unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()))
+    if decomposed.isascii():
+        return " ".join(decomposed.split())
     return " ".join("".join(letter for letter in decomposed if not unicodedata.combining(letter)).split())
 
 
@@ -202,6 +210,50 @@ def insert_new(session: Session, table: sa.Table | Any, rows: Sequence[Mapping[s
     if rows:
         build: Any = postgresql_insert if is_postgresql(session) else sqlite_insert
         session.execute(build(table).on_conflict_do_nothing(index_elements=list(unique)), list(rows))
+
+
+def new_ids(session: Session, table: sa.Table | Any, count: int) -> list[int]:
+    """Ids for rows about to be inserted in this transaction, in order.
+
+    Rows that bring their id go in by one executemany; asked back with RETURNING, SQLite takes them one by one (measured: 4x).
+    """
+    connection = session.connection()
+    if is_postgresql(session):
+        sequence = sa.func.pg_get_serial_sequence(f'"{table.name}"', "id")
+        numbered = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("number"))
+        return list(connection.execute(numbered).scalars())
+    last = connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0
+    return list(range(last + 1, last + 1 + count))
+
+
+def insert_many(session: Session, model: sa.Table | Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that all name the same columns, by one executemany of the driver (measured: half the time of `sa.insert`).
+
+    What the model would fill in by itself must be in the rows; the session does not see them.
+    """
+    if not rows:
+        return
+    connection = session.connection()
+    table: sa.Table = model if isinstance(model, sa.Table) else model.__table__
+    columns = [column for column in table.columns if column.key in rows[0]]
+    statement = sa.insert(table).compile(dialect=connection.dialect, column_keys=[column.key for column in columns])
+    values = zip(*(_bound(column, [row[column.key] for row in rows], connection.dialect) for column in columns), strict=True)
+    names = None if statement.positional else [column.key for column in columns]
+    parameters: list[Any] = list(values) if names is None else [dict(zip(names, row, strict=True)) for row in values]
+    connection.exec_driver_sql(str(statement), parameters)
+
+
+def _bound(column: sa.Column[Any], values: list[Any], dialect: sa.Dialect) -> list[Any]:
+    """Values of one column as the driver takes them; neighbours that are one object are prepared once."""
+    prepare = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if prepare is None:
+        return values
+    bound: list[Any] = []
+    before: Any = bound
+    for value in values:
+        bound.append(None if value is None else bound[-1] if value is before else prepare(value))
+        before = value
+    return bound
 
 
 def seconds_since_epoch(column: Any) -> sa.ColumnElement[float]:

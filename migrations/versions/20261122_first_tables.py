@@ -141,6 +141,7 @@ def upgrade() -> None:
     sa.Column('key', sa.String(length=200), nullable=False),
     sa.Column('rule', Json, nullable=False),
     sa.Column('created_at', UtcDateTime(), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_segment')),
     sa.UniqueConstraint('key', name=op.f('uq_segment_key'))
     )
@@ -184,6 +185,20 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_tag')),
     sa.UniqueConstraint('key', name=op.f('uq_tag_key'))
     )
+    op.create_table('api_answer',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('client_id', sa.Integer(), nullable=False),
+    sa.Column('key', sa.String(length=200), nullable=False),
+    sa.Column('request_hash', sa.String(length=64), nullable=False),
+    sa.Column('answer', Json, nullable=False),
+    sa.Column('at', UtcDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['client_id'], ['api_client.id'], name=op.f('fk_api_answer_client_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_api_answer')),
+    sa.UniqueConstraint('client_id', 'key', name=op.f('uq_api_answer_client_id_key'))
+    )
+    with op.batch_alter_table('api_answer', schema=None) as batch_op:
+        batch_op.create_index(batch_op.f('ix_api_answer_at'), ['at'], unique=False)
+
     op.create_table('api_call',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('client_id', sa.Integer(), nullable=False),
@@ -407,6 +422,7 @@ def upgrade() -> None:
     sa.Column('status', sa.Enum('created', 'updated', 'unchanged', 'refused', name='row_status', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('contact_id', sa.Integer(), nullable=True),
     sa.Column('code', sa.String(length=60), nullable=True),
+    sa.Column('field', sa.String(length=60), nullable=True),
     sa.Column('values', Json, nullable=True),
     sa.ForeignKeyConstraint(['contact_id'], ['contact.id'], name=op.f('fk_import_row_contact_id'), ondelete='SET NULL'),
     sa.ForeignKeyConstraint(['import_id'], ['import.id'], name=op.f('fk_import_row_import_id'), ondelete='CASCADE'),
@@ -537,6 +553,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_api_call_client_id'))
 
     op.drop_table('api_call')
+    with op.batch_alter_table('api_answer', schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f('ix_api_answer_at'))
+
+    op.drop_table('api_answer')
     op.drop_table('tag')
     with op.batch_alter_table('suppression', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_suppression_address_hash'))

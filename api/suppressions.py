@@ -1,0 +1,64 @@
+"""Suppressions over the API: someone left, complained, or their mailbox does not exist."""
+
+from datetime import date
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
+
+from api.dependencies import OnlyOnce, Writing, content
+from api.errors import documented
+from api.guard import GuardedRoute
+from crm import clock
+from crm.errors import InvalidInput
+from crm.people import consent
+from crm.people.models import SuppressionReason
+from crm.people.schemas import AddressText, Evidence
+
+router = APIRouter(tags=["suppressions"], route_class=GuardedRoute)
+
+Reason = Literal[SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.BOUNCED]
+
+
+class SuppressionIn(BaseModel):
+    """Who must not be written to again, why, since when, and how it is known."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "address": "ana@example.org",
+                "reason": "unsubscribed",
+                "happened_on": "2026-11-20",
+                "proof": "Lo pidió por teléfono a la unidad.",
+            }
+        },
+    )
+
+    address: AddressText
+    reason: Reason
+    happened_on: date
+    proof: Evidence
+
+
+class SuppressionOut(BaseModel):
+    """What is recorded, without the address: it is kept only as a keyed hash."""
+
+    reason: Reason
+    happened_on: date
+
+
+@router.post("/suppressions", status_code=201, responses=documented(409, 413))
+def suppress_address(data: SuppressionIn, session: Writing, once: OnlyOnce) -> SuppressionOut:
+    """Never write to an address again, whether or not it is in the network. Twice is the same as once.
+
+    It takes effect on mails that are already waiting, and nothing that comes in later revives it.
+    """
+
+    def make() -> SuppressionOut:
+        if data.happened_on > clock.institute_time(clock.now()).date():
+            raise InvalidInput("date_future", field="happened_on")
+        consent.suppress(session, data.address, data.reason, happened_on=data.happened_on, proof=data.proof)
+        return SuppressionOut(reason=data.reason, happened_on=data.happened_on)
+
+    return once(content(data), SuppressionOut, make)

@@ -1,0 +1,178 @@
+"""What happens with no one looking: the only module that knows the job engine (DBOS).
+
+The house writes rows; the tick looks once a second at rows that are due and enqueues a job under the id
+kind-row-generation. A finished id never runs twice (the engine returns the old result in silence), so whatever is due
+again after its job ended gets a higher generation. Jobs take ids only and tell no errors to the engine's tables.
+"""
+
+import fcntl
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from dbos import DBOS, SetWorkflowID
+
+from crm import clock
+from crm.config import Settings
+from crm.database import Database, make_engine
+from crm.errors import Conflict
+from crm.mailing import deliveries, sends
+from crm.mailing.models import Send, SendState
+from crm.mailing.sending import Way, drain
+
+log = structlog.get_logger(__name__)
+
+TICK_SECONDS = 1.0
+QUEUE = "sends"
+SENDS_AT_ONCE = 4
+KEEP_FINISHED = timedelta(days=1)
+"""How long the engine remembers a finished job."""
+_FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
+
+
+@dataclass
+class Worker:
+    """The engine of one process, from `work` to `stop`."""
+
+    database: Database
+    settings: Settings
+    way: Way
+    stopping: threading.Event = field(default_factory=threading.Event)
+    idle: threading.Event = field(default_factory=threading.Event)
+    """Set whenever a tick found nothing to do."""
+
+
+_worker: list[Worker] = []
+"""The worker of this process: the engine calls plain functions, which find it here."""
+
+
+@DBOS.workflow(name="move_send")
+def move_send(send_id: int) -> None:
+    """Start a send that is due and hand over what is due of it. Safe to run again after any crash: the ledger decides."""
+    worker = _worker[0]
+    try:
+        with worker.database.session() as session:
+            sends.start(session, send_id, worker.settings)
+        accepted = drain(worker.database, send_id, worker.way, worker.stopping.is_set)
+        log.info("send_moved", send_id=send_id, accepted=accepted)
+    except Exception as error:  # the engine would keep the error's text in its tables
+        log.error("job_failed", job="move_send", send_id=send_id, error=type(error).__name__)
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold a lock file for as long as the process lives; Conflict(already_running) if another holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Conflict("already_running") from error
+        yield
+
+
+def work(worker: Worker) -> None:
+    """Run the engine and the tick until `stopping` is set.
+
+    On SQLite the caller holds the lock file: no other worker lives, so what the last one was handing over when it died is
+    in doubt at once, without waiting for its lease.
+    """
+    if worker.settings.uses_sqlite:
+        with worker.database.session() as session:
+            deliveries.expire(session, everything=True)
+    _worker[:] = [worker]
+    _launch(worker.settings)
+    try:
+        _tick_until_stopped(worker)
+    finally:
+        DBOS.destroy(workflow_completion_timeout_sec=30)
+
+
+def stop_on_signals(worker: Worker) -> None:
+    """SIGTERM and Ctrl+C let what is in flight end and give the rest back."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: worker.stopping.set())
+
+
+def _launch(settings: Settings) -> None:
+    url = f"sqlite:///{settings.data_dir.resolve() / 'jobs.db'}" if settings.uses_sqlite else settings.sqlalchemy_url
+    DBOS(
+        config={
+            "name": "red-voto-chilango",
+            "system_database_engine": make_engine(url),
+            "executor_id": "single" if settings.uses_sqlite else socket.gethostname(),
+            "application_version": "1",
+            "log_level": "CRITICAL",
+            "enable_otlp": False,
+        }
+    )
+    DBOS.launch()
+    DBOS.register_queue(QUEUE, worker_concurrency=SENDS_AT_ONCE, polling_interval_sec=0.5)
+
+
+def _tick_until_stopped(worker: Worker) -> None:
+    next_tidying = clock.now()
+    while not worker.stopping.is_set():
+        try:
+            busy = tick(worker)
+            if not busy:
+                worker.idle.set()
+            if clock.now() >= next_tidying:
+                forget_finished()
+                next_tidying = clock.now() + timedelta(hours=1)
+        except Exception as error:  # a database that restarts must not end the worker
+            log.error("tick_failed", error=type(error).__name__)
+        worker.stopping.wait(TICK_SECONDS)
+
+
+def tick(worker: Worker) -> bool:
+    """Look at the rows that are due and enqueue their jobs; whether there were any."""
+    with worker.database.session() as session:
+        if expired := deliveries.expire(session):
+            log.warning("leases_ran_out", deliveries=expired)
+        due = [*_due_to_start(session), *deliveries.sends_with_due(session)]
+        for send_id in _under_way(session):
+            sends.finish_if_done(session, sends.get(session, send_id))
+    for send_id, generation in due:
+        _enqueue(worker, send_id, generation)
+    return bool(due)
+
+
+def _due_to_start(session: sa.orm.Session) -> list[tuple[int, int]]:
+    rows = session.execute(
+        sa.select(Send.id, Send.generation).where(Send.state == SendState.SCHEDULED, Send.starts_at <= clock.now())
+    )
+    return [(row.id, row.generation) for row in rows]
+
+
+def _under_way(session: sa.orm.Session) -> list[int]:
+    return list(session.scalars(sa.select(Send.id).where(Send.state == SendState.SENDING)))
+
+
+def _enqueue(worker: Worker, send_id: int, generation: int) -> None:
+    """Enqueue the job of a send, once per generation; when that one has ended and the send is still due, raise it."""
+    job = f"send-{send_id}-{generation}"
+    status = DBOS.get_workflow_status(job)
+    if status is None:
+        with SetWorkflowID(job):
+            DBOS.enqueue_workflow(QUEUE, move_send, send_id)
+    elif status.status in _FINISHED:
+        with worker.database.session() as session:
+            session.execute(
+                sa.update(Send).where(Send.id == send_id, Send.generation == generation).values(generation=generation + 1)
+            )
+
+
+def forget_finished() -> None:
+    """Delete the engine's memory of jobs that ended more than a day ago."""
+    before = (clock.now() - KEEP_FINISHED).isoformat()
+    ended = DBOS.list_workflows(status=_FINISHED, end_time=before, limit=1000, load_input=False, load_output=False)
+    if ended:
+        DBOS.delete_workflows([one.workflow_id for one in ended])

@@ -1,0 +1,103 @@
+"""Who gets a mail: the people of the segments, the address of each, and why some get none."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm.database import search_key
+from crm.mailing import segments
+from crm.mailing.models import Segment, SkipReason
+from crm.people import consent
+from crm.people.models import Contact, EmailAddress, Language, Purpose, Tag, contact_tag
+
+SYNTHETIC_TAG = "sintetico"
+"""People of the demo: never handed to a relay beyond this machine."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of an audience as they stood at one moment."""
+
+    include: list[dict[str, Any]]
+    exclude: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"include": self.include, "exclude": self.exclude}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Rules":
+        return cls(stored["include"], stored["exclude"])
+
+
+def rules_of(session: Session, include: Iterable[int], exclude: Iterable[int]) -> Rules:
+    """The rules of some segments; NotFound(segment_not_found) for one that does not exist."""
+    return Rules([_rule(session, number) for number in include], [_rule(session, number) for number in exclude])
+
+
+def _rule(session: Session, segment_id: int) -> dict[str, Any]:
+    segment: Segment = segments.get(session, segment_id)
+    return segment.rule
+
+
+def condition(session: Session, rules: Rules) -> sa.ColumnElement[bool]:
+    """Whoever is in any of the included and in none of the excluded; nobody when nothing is included."""
+    inside = sa.or_(sa.false(), *(segments.condition(session, segments.parse(rule)) for rule in rules.include))
+    outside = [sa.not_(segments.condition(session, segments.parse(rule))) for rule in rules.exclude]
+    return sa.and_(inside, *outside)
+
+
+def skip_reason(session: Session, purpose: Purpose, *, relay_is_local: bool) -> sa.ColumnElement[str | None]:
+    """Why a contact gets no mail of this purpose now, as SQL; NULL means that it may be written to."""
+    reason = consent.skip_reason(session, purpose)
+    if relay_is_local:
+        return reason
+    tagged = sa.exists().where(
+        contact_tag.c.contact_id == Contact.id, Tag.id == contact_tag.c.tag_id, Tag.key == search_key(SYNTHETIC_TAG)
+    )
+    return sa.func.coalesce(reason, sa.case((tagged, SkipReason.SYNTHETIC.value), else_=None))
+
+
+def people(
+    session: Session, rules: Rules, purpose: Purpose, languages: Sequence[Language], *, relay_is_local: bool
+) -> sa.Select[Any]:
+    """One row per person: contact_id, address, address_hash, language of the variant, reason (NULL: gets it)."""
+    spoken = sa.case((Contact.language.in_(list(languages)), Contact.language), else_=Language.SPANISH.value)
+    return (
+        sa.select(
+            Contact.id.label("contact_id"),
+            EmailAddress.address.label("address"),
+            EmailAddress.suppression_hash.label("address_hash"),
+            spoken.label("language"),
+            skip_reason(session, purpose, relay_is_local=relay_is_local).label("reason"),
+        )
+        .select_from(Contact)
+        .outerjoin(EmailAddress, EmailAddress.id == consent.preferred_address())
+        .where(condition(session, rules))
+    )
+
+
+@dataclass(frozen=True)
+class Tally:
+    """An audience in numbers."""
+
+    recipients: int
+    skipped: dict[str, int]
+    cities: int
+    countries: int
+
+
+def tally(session: Session, chosen: sa.Select[Any]) -> Tally:
+    """How many would get it, why the others would not, and in how many places those who would live."""
+    rows = chosen.subquery()
+    reasons = session.execute(sa.select(rows.c.reason, sa.func.count()).group_by(rows.c.reason)).all()
+    by_reason = {row[0]: row[1] for row in reasons}
+    places = session.execute(
+        sa.select(sa.func.count(sa.distinct(Contact.city_id)), sa.func.count(sa.distinct(Contact.country)))
+        .join(rows, rows.c.contact_id == Contact.id)
+        .where(rows.c.reason.is_(None))
+    ).one()
+    skipped = {reason: count for reason, count in sorted(by_reason.items(), key=lambda item: str(item[0])) if reason}
+    return Tally(by_reason.get(None, 0), skipped, places[0], places[1])

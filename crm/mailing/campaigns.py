@@ -1,0 +1,323 @@
+"""Campaigns: what is said, to whom, and whether it is ready to leave."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, selectinload
+
+from crm import files
+from crm.config import Settings
+from crm.database import keyset_page
+from crm.errors import Conflict, InvalidInput, NotFound
+from crm.mailing import audience, composing, fields, markdown, relays, segments, templates
+from crm.mailing.compiling import Compiled
+from crm.mailing.composing import Attached
+from crm.mailing.models import Campaign, CampaignVariant
+from crm.mailing.schemas import (
+    AnyBlock,
+    Audience,
+    ButtonBlock,
+    CampaignIn,
+    CampaignOut,
+    CoverBlock,
+    FactBlock,
+    ImageBlock,
+    Problem,
+    Review,
+    TextBlock,
+    VariantIn,
+    VariantOut,
+)
+from crm.outreach import materials
+from crm.outreach.models import Material
+from crm.people.models import Language
+
+CLIP_BYTES = 100_000
+"""Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
+SIZE_LIMIT = 10 * 1024 * 1024
+"""Largest mail that common servers take."""
+
+PROBLEMS: dict[str, str] = {
+    "subject_missing": "Escriba el asunto.",
+    "blocks_missing": "El correo está vacío: agregue al menos un texto.",
+    "alt_text_missing": "Falta el texto alternativo de una imagen: quien no la ve no sabrá qué dice.",
+    "full_text_missing": "Falta el texto completo de una infografía: sin él no se puede leer con lector de pantalla.",
+    "text_version_missing": "La versión en texto quedaría vacía: agregue un texto además de la imagen.",
+    "link_not_absolute": "Un enlace no empieza con https://. Escríbalo completo.",
+    "value_missing": "{count} personas no tienen «{field}». Escriba un texto para ese caso: {{{{ {field} | texto }}}}.",
+    "html_clipped": "El texto del correo pesa {kilobytes} KB; Gmail lo cortaría. Acórtelo.",
+    "mail_too_large": "El correo pesa {megabytes} MB; muchos servidores lo rechazarían. Use imágenes más ligeras.",
+    "audience_missing": "Elija al menos un segmento.",
+    "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
+    "file_missing": "Un material no tiene archivo que enviar.",
+}
+
+
+def create(session: Session, data: CampaignIn) -> Campaign:
+    """Write a draft; InvalidInput for fields, materials or segments that do not exist."""
+    _check(session, data)
+    template = templates.get(data.template)
+    campaign = Campaign(
+        name=data.name,
+        template=template.name,
+        purpose=data.purpose,
+        content_class=data.content_class or template.content_class,
+        include=data.audience.include,
+        exclude=data.audience.exclude,
+        variants=[_variant(variant) for variant in data.variants],
+    )
+    session.add(campaign)
+    session.flush()
+    return campaign
+
+
+def change(session: Session, campaign_id: int, data: CampaignIn, *, version: int | None = None) -> Campaign:
+    """Write a draft anew. What was already confirmed keeps the content that it was confirmed with."""
+    campaign = get(session, campaign_id)
+    if version is not None and campaign.version != version:
+        raise Conflict("campaign_changed")
+    _check(session, data)
+    campaign.name, campaign.purpose = data.name, data.purpose
+    campaign.template = templates.get(data.template).name
+    campaign.content_class = data.content_class or templates.get(data.template).content_class
+    campaign.include, campaign.exclude = data.audience.include, data.audience.exclude
+    kept = {variant.language: variant for variant in campaign.variants}
+    for new in data.variants:
+        old = kept.pop(new.language, None)
+        if old is None:
+            campaign.variants.append(_variant(new))
+        else:
+            old.subject, old.preheader, old.blocks = new.subject, new.preheader, _blocks(new)
+    for gone in kept.values():
+        campaign.variants.remove(gone)
+    session.flush()
+    return campaign
+
+
+def get(session: Session, campaign_id: int) -> Campaign:
+    """One campaign with its variants; NotFound(campaign_not_found)."""
+    found = session.scalars(sa.select(Campaign).where(Campaign.id == campaign_id).options(selectinload(Campaign.variants))).first()
+    if found is None:
+        raise NotFound("campaign_not_found")
+    return found
+
+
+def find(session: Session, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Campaign], str | None]:
+    """Campaigns, newest first."""
+    statement = sa.select(Campaign).options(selectinload(Campaign.variants))
+    rows, following = keyset_page(session, statement, [Campaign.id], cursor=cursor, limit=limit, descending=True)
+    return [row[0] for row in rows], following
+
+
+def to_out(campaign: Campaign) -> CampaignOut:
+    return CampaignOut(
+        id=campaign.id,
+        name=campaign.name,
+        template=campaign.template,
+        purpose=campaign.purpose,
+        content_class=campaign.content_class,
+        audience=Audience(include=campaign.include, exclude=campaign.exclude),
+        variants=[VariantOut.model_validate(variant_in(variant), from_attributes=True) for variant in campaign.variants],
+        created_at=campaign.created_at,
+        changed_at=campaign.changed_at,
+        version=campaign.version,
+    )
+
+
+def variant_in(variant: CampaignVariant) -> VariantIn:
+    """A stored variant as it was written."""
+    return VariantIn.model_validate(
+        {"language": variant.language, "subject": variant.subject, "preheader": variant.preheader, "blocks": variant.blocks}
+    )
+
+
+def compile_variants(session: Session, campaign: Campaign) -> dict[Language, Compiled]:
+    """Every variant compiled as it would leave now."""
+    return {variant.language: compile_variant(session, campaign.template, variant_in(variant)) for variant in campaign.variants}
+
+
+def compile_variant(session: Session, template: str, variant: VariantIn) -> Compiled:
+    named = {block.material for block in variant.blocks if hasattr(block, "material")}
+    attached = {number: _attached(session, number, variant.blocks) for number in named}
+    return composing.compose(template, variant, attached)
+
+
+def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
+    """What it would do if it were sent now: who gets it, who does not and why, and what to mend first."""
+    rules = audience.rules_of(session, campaign.include, campaign.exclude)
+    languages = [variant.language for variant in campaign.variants]
+    chosen = audience.people(session, rules, campaign.purpose, languages, relay_is_local=relays.is_local(settings))
+    tally = audience.tally(session, chosen)
+    problems = [] if campaign.include else [_problem("audience_missing")]
+    if campaign.include and not tally.recipients:
+        problems.append(_problem("nobody_to_send"))
+    sizes = [0]
+    for stored in campaign.variants:
+        variant = variant_in(stored)
+        found = _content_problems(session, variant)
+        if not any(problem.blocking for problem in found):
+            compiled = compile_variant(session, campaign.template, variant)
+            sizes.append(compiled.size)
+            found += _size_problems(compiled) + _value_problems(session, chosen, compiled)
+        problems += [problem.model_copy(update={"language": variant.language}) for problem in found]
+    return Review(
+        recipients=tally.recipients,
+        skipped=tally.skipped,
+        cities=tally.cities,
+        countries=tally.countries,
+        bytes=max(sizes),
+        problems=problems,
+    )
+
+
+# --- checks ---------------------------------------------------------------------------------------------------------------
+
+
+def _check(session: Session, data: CampaignIn) -> None:
+    """Refuse what could never be sent: names that mean nothing. What is only unfinished waits for `review`."""
+    templates.get(data.template)
+    languages = [variant.language for variant in data.variants]
+    if len(set(languages)) < len(languages):
+        raise InvalidInput("language_repeated", field="variants")
+    if Language.SPANISH not in languages:
+        raise InvalidInput("spanish_required", field="variants")
+    for segment_id in (*data.audience.include, *data.audience.exclude):
+        _must_exist(lambda number=segment_id: segments.get(session, number), "segment_not_found", "audience")
+    for position, variant in enumerate(data.variants):
+        _check_variant(session, variant, f"variants.{position}")
+
+
+def _check_variant(session: Session, variant: VariantIn, path: str) -> None:
+    for number, block in enumerate(variant.blocks):
+        if hasattr(block, "material"):
+            _must_exist(
+                lambda wanted=block.material: materials.get(session, wanted),
+                "material_not_found",
+                f"{path}.blocks.{number}.material",
+            )
+    try:
+        for text in _texts(variant):
+            fields.replace(text, lambda _use: "x")
+        composing.compose("notice", variant.model_copy(update={"blocks": _without_materials(variant)}), {})
+    except InvalidInput as error:
+        error.field = error.field or path
+        raise
+
+
+def _must_exist(look_up: object, code: str, field: str) -> None:
+    """What a body names and is not there is bad input, not a missing page."""
+    try:
+        look_up()  # type: ignore[operator]  # a lambda with its number bound
+    except NotFound as error:
+        raise InvalidInput(code, field=field) from error
+
+
+def _without_materials(variant: VariantIn) -> list[AnyBlock]:
+    return [block for block in variant.blocks if not hasattr(block, "material")]
+
+
+def _texts(variant: VariantIn) -> list[str]:
+    """Every text of a variant in which a merge field may stand."""
+    texts = [variant.subject, variant.preheader]
+    for block in variant.blocks:
+        if isinstance(block, TextBlock | FactBlock):
+            texts.append(block.body)
+        elif isinstance(block, CoverBlock):
+            texts += [block.title, block.kicker]
+        elif isinstance(block, ButtonBlock):
+            texts += [block.label, block.link]
+        elif isinstance(block, ImageBlock) and block.link:
+            texts.append(block.link)
+    return texts
+
+
+def _content_problems(session: Session, variant: VariantIn) -> list[Problem]:
+    problems = [] if variant.subject else [_problem("subject_missing")]
+    if not variant.blocks:
+        problems.append(_problem("blocks_missing"))
+    for number, block in enumerate(variant.blocks):
+        codes = list(_link_codes(block))
+        if hasattr(block, "material"):
+            codes += _material_codes(materials.get(session, block.material), block)
+        problems += [_problem(code).model_copy(update={"block": number}) for code in codes]
+    if variant.blocks and not any(text.strip() for text in _texts(variant)[2:]) and not problems:
+        problems.append(_problem("text_version_missing"))
+    return problems
+
+
+def _material_codes(material: Material, block: AnyBlock) -> list[str]:
+    if block.type == "attachment":
+        return [] if material.file_sha256 else ["file_missing"]
+    missing = list(materials.missing_texts(material))
+    if block.type == "image" and material.mail_sha256 is None:
+        missing.append("file_missing")
+    return missing
+
+
+def _link_codes(block: AnyBlock) -> list[str]:
+    links: list[str] = []
+    if isinstance(block, TextBlock | FactBlock):
+        links = markdown.links(fields.replace(block.body, lambda use: f"campo_{use.name}"))
+    elif isinstance(block, ButtonBlock | ImageBlock) and block.link:
+        links = [fields.replace(block.link, lambda use: f"campo_{use.name}")]
+    bad = [
+        link for link in links if not link.lower().startswith(("https://", "http://", "mailto:")) and link != "campo_enlace_baja"
+    ]
+    return ["link_not_absolute"] if bad else []
+
+
+def _size_problems(compiled: Compiled) -> list[Problem]:
+    page = sum(len(piece) for piece in compiled.body if isinstance(piece, str) and "<" in piece and "base64" not in piece)
+    problems = []
+    if page > CLIP_BYTES:
+        problems.append(_problem("html_clipped", blocking=False, kilobytes=page // 1000))
+    if compiled.size > SIZE_LIMIT:
+        problems.append(_problem("mail_too_large", megabytes=compiled.size // 2**20))
+    return problems
+
+
+def _value_problems(session: Session, chosen: sa.Select[tuple[object, ...]], compiled: Compiled) -> list[Problem]:
+    """Holes that some people have no value for and staff wrote nothing instead."""
+    bare = {hole.name for hole in compiled.holes if not hole.fallback} - {"enlace_baja", "saludo"}
+    if not bare:
+        return []
+    rows = session.execute(chosen).all()
+    people = [(row.contact_id, Language(row.language)) for row in rows if row.reason is None and row.language == compiled.language]
+    missing = dict.fromkeys(sorted(bare), 0)
+    for start in range(0, len(people), 500):
+        for values in fields.values_of(session, people[start : start + 500]).values():
+            for name in bare - values.keys():
+                missing[name] += 1
+    return [_problem("value_missing", blocking=False, count=count, field=name) for name, count in missing.items() if count]
+
+
+def _problem(code: str, *, blocking: bool = True, **details: object) -> Problem:
+    return Problem(code=code, sentence=PROBLEMS[code].format(**details), blocking=blocking)
+
+
+def _variant(data: VariantIn) -> CampaignVariant:
+    return CampaignVariant(language=data.language, subject=data.subject, preheader=data.preheader, blocks=_blocks(data))
+
+
+def _blocks(data: VariantIn) -> list[dict[str, object]]:
+    return [block.model_dump(mode="json") for block in data.blocks]
+
+
+def _attached(session: Session, material_id: int, blocks: list[AnyBlock]) -> Attached:
+    material = materials.get(session, material_id)
+    whole = any(block.type == "attachment" and block.material == material_id for block in blocks)
+    body: bytes | None = None
+    media_type = "application/octet-stream"
+    if whole and material.file_sha256:
+        stored = files.read(session, material.file_sha256)
+        body, media_type = stored.body, stored.media_type
+    elif material.mail_sha256 or material.thumbnail_sha256:
+        body, media_type = materials.image_for_mail(session, material)
+    return Attached(
+        title=material.title,
+        alt_text=material.alt_text,
+        full_text=material.full_text,
+        body=body,
+        media_type=media_type,
+        file_name=material.file_name or material.title,
+        width=material.width,
+        link=material.link,
+    )

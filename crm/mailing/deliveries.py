@@ -1,0 +1,332 @@
+"""The ledger: what happened to each person of a send. Each move is one UPDATE fenced by the token of who holds the row.
+
+    pending ──claim──> sending ──settle──> sent | deferred | failed | in_doubt | pending
+       │                  └──lease ran out──> in_doubt          deferred ──claim──> sending
+       └──claim──> skipped(reason), when the person left since
+
+Nobody gets the same send twice by our doing: the claim is committed before any byte of content leaves, and a claim whose
+end is not known is in doubt, never sent again by itself. Nobody is lost in silence: the counts sum to the audience.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.database import UtcDateTime, is_postgresql, keyset_page
+from crm.mailing import audience
+from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Verdict, wait_before
+from crm.mailing.models import Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
+from crm.mailing.schemas import Counts
+from crm.people import consent
+from crm.people.models import Contact, Language, SuppressionReason
+
+OPEN = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+BLOCKED_TRIES = 5
+"""After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A mail that this worker alone may hand over, until its lease runs out."""
+
+    id: int
+    contact_id: int
+    address: str
+    language: Language
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a claimed mail."""
+
+    id: int
+    reply: Reply
+    judgement: Judgement
+
+
+def make(session: Session, send: Send, languages: Sequence[Language], *, relay_is_local: bool) -> int:
+    """Write a delivery for each person of the audience, those left out with their reason; returns how many get it."""
+    chosen = audience.people(
+        session, audience.Rules.from_json(send.rule), send.purpose, languages, relay_is_local=relay_is_local
+    ).subquery()
+    now = clock.now()
+    state = sa.case((chosen.c.reason.is_(None), DeliveryState.PENDING.value), else_=DeliveryState.SKIPPED.value)
+    rows = sa.select(
+        sa.literal(send.id),
+        chosen.c.contact_id,
+        chosen.c.address,
+        chosen.c.address_hash,
+        chosen.c.language,
+        state,
+        chosen.c.reason,
+        sa.literal(now, Delivery.due_at.type),
+        sa.literal(0),
+        sa.case((chosen.c.reason.is_(None), None), else_=sa.literal(now, Delivery.due_at.type)),
+    )
+    columns = [
+        "send_id",
+        "contact_id",
+        "address",
+        "address_hash",
+        "language",
+        "state",
+        "reason",
+        "due_at",
+        "attempts",
+        "settled_at",
+    ]
+    session.execute(sa.insert(Delivery).from_select(columns, rows))
+    return counts(session, send.id).pending
+
+
+def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Select[int, str | None]:
+    """What is due of a send, with the reason (NULL: none) why each may not leave after all; takes ``now`` and ``most``.
+
+    Built once per run: composing this statement costs more than running it.
+    """
+    left = sa.case((consent.is_suppressed(Delivery.address_hash), SkipReason.SUPPRESSED.value), else_=None)
+    reason = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
+    statement = (
+        sa.select(Delivery.id, reason.label("reason"))
+        .join(Contact, Contact.id == Delivery.contact_id)
+        .where(Delivery.send_id == send.id, Delivery.state.in_(OPEN), Delivery.due_at <= sa.bindparam("now", type_=UtcDateTime()))
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(sa.bindparam("most", type_=sa.Integer()))
+    )
+    return statement.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else statement
+
+
+def claim(session: Session, due: sa.Select[int, str | None], token: str, limit: int, lease: timedelta) -> list[Claimed]:
+    """Take up to ``limit`` mails of `candidates`; the commit of this transaction is the permission to hand them over.
+
+    Who left, was blocked or lost consent since the audience was made is skipped here, with the reason.
+    """
+    while True:
+        found = session.execute(due, {"now": clock.now(), "most": limit}).all()
+        _skip(session, [(row.id, row.reason) for row in found if row.reason is not None])
+        taken = [row.id for row in found if row.reason is None]
+        if taken or not found:
+            return _take(session, taken, token, lease)
+
+
+def _skip(session: Session, left: Iterable[tuple[int, str]]) -> None:
+    for delivery_id, reason in left:
+        session.execute(
+            sa.update(Delivery)
+            .where(Delivery.id == delivery_id, Delivery.state.in_(OPEN))
+            .values(state=DeliveryState.SKIPPED, reason=reason, settled_at=clock.now())
+        )
+
+
+def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) -> list[Claimed]:
+    if not ids:
+        return []
+    rows = session.execute(
+        sa.update(Delivery)
+        .where(Delivery.id.in_(ids), Delivery.state.in_(OPEN))
+        .values(state=DeliveryState.SENDING, token=token, lease_until=clock.now() + lease, attempts=Delivery.attempts + 1)
+        .returning(Delivery.id, Delivery.contact_id, Delivery.address, Delivery.language, Delivery.attempts)
+    ).all()
+    return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts) for row in rows]
+
+
+def release(session: Session, ids: Sequence[int], token: str) -> None:
+    """Give back mails that were claimed and not begun: surely nothing of them left."""
+    if ids:
+        session.execute(
+            sa.update(Delivery)
+            .where(Delivery.id.in_(ids), Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+            .values(state=DeliveryState.PENDING, token=None, lease_until=None, attempts=Delivery.attempts - 1)
+        )
+
+
+def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> bool:
+    """Write what became of a mail; False when the row was no longer held by this token.
+
+    A clear answer that comes after the lease ran out still settles what was in doubt: it is the proof.
+    """
+    state, due_at, reason = _end(session, claimed, settled)
+    moved = session.execute(
+        sa.update(Delivery)
+        .where(
+            Delivery.id == claimed.id,
+            Delivery.token == token,
+            Delivery.state.in_((DeliveryState.SENDING, DeliveryState.IN_DOUBT)),
+        )
+        .values(
+            state=state,
+            reason=reason,
+            due_at=due_at,
+            lease_until=None,
+            token=token if state is DeliveryState.IN_DOUBT else None,
+            smtp_code=settled.reply.code or None,
+            smtp_reply=settled.reply.text[:2000] or None,
+            settled_at=clock.now(),
+        )
+        .returning(Delivery.id)
+    ).first()
+    if moved is None:
+        return False
+    _keep_attempt(session, settled, state, reason)
+    if settled.judgement.verdict is Verdict.HARD:
+        _judge_address(session, claimed, settled)
+    return True
+
+
+def _end(session: Session, claimed: Claimed, settled: Settled) -> tuple[DeliveryState, datetime, str | None]:
+    verdict, reason, now = settled.judgement.verdict, settled.judgement.reason, clock.now()
+    if verdict is Verdict.ACCEPTED:
+        return DeliveryState.SENT, now, None
+    if verdict is Verdict.IN_DOUBT:
+        return DeliveryState.IN_DOUBT, now, reason
+    if verdict is Verdict.SOFT:
+        if now - _first_try(session, claimed.id) > GIVE_UP_AFTER:
+            return DeliveryState.FAILED, now, "gave_up"
+        return DeliveryState.DEFERRED, now + wait_before(claimed.attempts), reason
+    if verdict is Verdict.SYSTEM:
+        return DeliveryState.PENDING, now, reason
+    if verdict is Verdict.BLOCK and claimed.attempts < BLOCKED_TRIES:
+        return DeliveryState.PENDING, now + wait_before(claimed.attempts), reason
+    return DeliveryState.FAILED, now, reason
+
+
+def _first_try(session: Session, delivery_id: int) -> datetime:
+    first: datetime | None = session.scalar(sa.select(sa.func.min(Attempt.at)).where(Attempt.delivery_id == delivery_id))
+    return first or clock.now()
+
+
+def _keep_attempt(session: Session, settled: Settled, state: DeliveryState, reason: str | None) -> None:
+    session.execute(
+        sa.insert(Attempt).values(
+            delivery_id=settled.id,
+            at=clock.now(),
+            state=state,
+            step=settled.reply.step.value,
+            smtp_code=settled.reply.code or None,
+            smtp_reply=settled.reply.text[:2000] or None,
+            reason=reason,
+        )
+    )
+
+
+def _judge_address(session: Session, claimed: Claimed, settled: Settled) -> None:
+    """A mailbox that does not exist is not written to again (the proof names the code, not the server's words)."""
+    proof = f"SMTP {settled.reply.code} {settled.reply.enhanced}".strip()
+    today = clock.institute_time(clock.now()).date()
+    consent.suppress(session, claimed.address, SuppressionReason.BOUNCED, happened_on=today, proof=proof)
+
+
+def expire(session: Session, *, everything: bool = False) -> int:
+    """Put in doubt what was being handed over when its lease ran out; returns how many.
+
+    ``everything`` ignores the lease: for a worker that starts and knows that no other lives (it holds the lock file).
+    """
+    held = sa.true() if everything else Delivery.lease_until < clock.now()
+    result = session.execute(
+        sa.update(Delivery)
+        .where(Delivery.state == DeliveryState.SENDING, held)
+        .values(state=DeliveryState.IN_DOUBT, reason="no_clear_answer", lease_until=None, settled_at=clock.now())
+        .returning(Delivery.id)
+    ).all()
+    return len(result)
+
+
+def hurry(session: Session, send_id: int) -> None:
+    """A person resumes: what waited because the relay refused us may leave at once."""
+    session.execute(
+        sa.update(Delivery)
+        .where(Delivery.send_id == send_id, Delivery.state == DeliveryState.PENDING)
+        .values(due_at=clock.now(), attempts=0)
+    )
+
+
+def cancel_rest(session: Session, send_id: int) -> None:
+    """What had not left of a cancelled send will not leave."""
+    session.execute(
+        sa.update(Delivery)
+        .where(Delivery.send_id == send_id, Delivery.state.in_(OPEN))
+        .values(state=DeliveryState.SKIPPED, reason=SkipReason.CANCELLED, settled_at=clock.now())
+    )
+
+
+def counts(session: Session, send_id: int) -> Counts:
+    """People by state; they sum to the audience. What is leaving at this moment counts as pending."""
+    rows = session.execute(
+        sa.select(Delivery.state, sa.func.count()).where(Delivery.send_id == send_id).group_by(Delivery.state)
+    ).all()
+    found = {DeliveryState(state).value: count for state, count in rows}
+    found["pending"] = found.get("pending", 0) + found.pop("sending", 0)
+    return Counts(**found)
+
+
+def skipped_by_reason(session: Session, send_id: int) -> dict[str, int]:
+    """People who get no mail of a send, by reason."""
+    rows = session.execute(
+        sa.select(Delivery.reason, sa.func.count())
+        .where(Delivery.send_id == send_id, Delivery.state == DeliveryState.SKIPPED)
+        .group_by(Delivery.reason)
+        .order_by(sa.func.count().desc())
+    ).all()
+    return {str(row[0]): row[1] for row in rows}
+
+
+def find(
+    session: Session,
+    send_id: int,
+    *,
+    state: DeliveryState | None = None,
+    reason: str | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Delivery], str | None]:
+    """Deliveries of a send, in the order in which they were made."""
+    statement = sa.select(Delivery).where(Delivery.send_id == send_id)
+    if state is DeliveryState.PENDING:
+        statement = statement.where(Delivery.state.in_((DeliveryState.PENDING, DeliveryState.SENDING)))
+    elif state is not None:
+        statement = statement.where(Delivery.state == state)
+    if reason is not None:
+        statement = statement.where(Delivery.reason == reason)
+    rows, following = keyset_page(session, statement, [Delivery.id], cursor=cursor, limit=limit)
+    return [row[0] for row in rows], following
+
+
+def due(session: Session, send_id: int) -> bool:
+    """Whether a send has mails that may leave now."""
+    found = sa.select(Delivery.id).where(Delivery.send_id == send_id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
+    return session.scalar(sa.select(found.exists())) or False
+
+
+def next_people(session: Session, send_id: int, many: int) -> list[tuple[int, Language]]:
+    """Whose mails are next, to build them ahead; nothing is claimed by looking."""
+    rows = session.execute(
+        sa.select(Delivery.contact_id, Delivery.language)
+        .where(Delivery.send_id == send_id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(many)
+    )
+    return [(row.contact_id, Language(row.language)) for row in rows]
+
+
+def sends_with_due(session: Session) -> list[tuple[int, int]]:
+    """(id, generation) of the sends under way that have mails that may leave now."""
+    waiting = sa.exists().where(Delivery.send_id == Send.id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
+    rows = session.execute(sa.select(Send.id, Send.generation).where(Send.state == SendState.SENDING, waiting))
+    return [(row[0], row[1]) for row in rows]
+
+
+def hard_bounces(session: Session, send_id: int) -> tuple[int, int]:
+    """Mails that reached an end at the server, and how many of them at a mailbox that does not exist."""
+    hard = Delivery.reason.in_(("mailbox_unknown", "domain_unknown", "mailbox_disabled"))
+    row = session.execute(
+        sa.select(sa.func.count(), sa.func.count(sa.case((hard, 1)))).where(
+            Delivery.send_id == send_id, Delivery.state.in_((DeliveryState.SENT, DeliveryState.FAILED))
+        )
+    ).one()
+    return row[0], row[1]

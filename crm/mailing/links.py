@@ -1,0 +1,68 @@
+"""Personal links of mails: signed, good for ever, and of no one in previews and tests."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.config import Settings
+from crm.database import keys_of
+from crm.history import Actor, ActorKind
+from crm.keys import Keys
+from crm.mailing.models import Delivery
+from crm.people import consent
+from crm.people.contacts import mask_address
+from crm.people.models import Language, SuppressionReason
+
+NO_ONE = 0
+"""The delivery of no one: its links say that they are a test and change nothing."""
+_PURPOSE = "delivery"
+_MESSAGE = "message"
+
+
+def unsubscribe_url(settings: Settings, keys: Keys, delivery_id: int) -> str:
+    """The address of one click (RFC 8058) of a delivery."""
+    return f"{settings.public_url}/p/baja/{keys.sign_link(_PURPOSE, delivery_id)}"
+
+
+def message_id(keys: Keys, delivery_id: int, domain: str) -> str:
+    """The Message-ID of a delivery without its angle brackets: derived, so that it is the same in every try."""
+    return f"{keys.sign_link(_MESSAGE, delivery_id)}@{domain}"
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What the page of a link may show. Known and unknown links answer with the same words."""
+
+    language: Language
+    masked_address: str | None
+    is_test: bool
+
+
+def peek(session: Session, token: str) -> Leaving:
+    """What the page shows; changes nothing."""
+    number = keys_of(session).read_link(_PURPOSE, token)
+    delivery = session.get(Delivery, number) if number else None
+    if delivery is None or delivery.address is None:
+        return Leaving(Language.SPANISH, None, number == NO_ONE)
+    return Leaving(Language(delivery.language), mask_address(delivery.address), False)
+
+
+def leave(session: Session, token: str) -> Leaving:
+    """Take the person of a link out of every mail; once or many times is the same."""
+    leaving = peek(session, token)
+    number = keys_of(session).read_link(_PURPOSE, token)
+    delivery = session.get(Delivery, number) if number else None
+    if delivery is not None and delivery.address is not None:
+        session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
+        today = clock.institute_time(clock.now()).date()
+        proof = f"Enlace de baja del envío {delivery.send_id}"
+        consent.suppress(session, delivery.address, SuppressionReason.UNSUBSCRIBED, happened_on=today, proof=proof)
+    return leaving
+
+
+def delivery_of_message(session: Session, identifier: str) -> Delivery | None:
+    """The delivery whose Message-ID this is."""
+    number = keys_of(session).read_link(_MESSAGE, identifier.strip("<> ").partition("@")[0])
+    return session.scalars(sa.select(Delivery).where(Delivery.id == number)).first() if number else None

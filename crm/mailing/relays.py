@@ -1,0 +1,71 @@
+"""The relay that mails are handed to: its pace, its rests, and whether it is on this machine."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm.config import RelayAddress, Settings
+from crm.database import insert_new
+from crm.mailing.models import Relay
+
+TROUBLES_THAT_PAUSE = 5
+"""Troubles of the relay in a row after which a send pauses and says why."""
+RESTS = (2, 5, 15, 30, 60)
+"""Seconds that a relay rests after its first, second, ... trouble in a row."""
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether mails stay on this machine: the local catcher, or a relay on loopback."""
+    return settings.relay is None or settings.relay.is_local
+
+
+def catcher(port: int) -> RelayAddress:
+    """The local catcher of an installation without a relay."""
+    return RelayAddress(host="127.0.0.1", port=port, tls="none", per_minute=None)
+
+
+def row_of(session: Session, settings: Settings) -> Relay:
+    """The relay's row, made on first use, with the pace that the settings tell now."""
+    address = settings.relay
+    name = f"{address.host}:{address.port}" if address else "catcher"
+    per_minute = address.per_minute if address else None
+    insert_new(session, Relay, [{"name": name, "next_slot": 0.0, "troubles": 0, "per_minute": None}], unique=["name"])
+    relay = session.scalars(sa.select(Relay).where(Relay.name == name)).one()
+    if relay.per_minute != per_minute:
+        relay.per_minute = per_minute
+        session.flush()
+    return relay
+
+
+def take_slot(session: Session, relay_id: int, per_minute: int, now: float) -> float:
+    """Seconds to wait until the next mail may leave: one row moved forward by one UPDATE, so exact over all workers.
+
+    The interval is 60/(limit-1) s: at 60/limit, jitter lets one more than the limit through in some minute (measured).
+    """
+    interval = 60 / (per_minute - 1)
+    free = sa.case((Relay.next_slot > now, Relay.next_slot), else_=now)
+    taken = session.execute(
+        sa.update(Relay).where(Relay.id == relay_id).values(next_slot=free + interval).returning(Relay.next_slot)
+    ).scalar_one()
+    return max(0.0, float(taken) - interval - now)
+
+
+def note_success(session: Session, relay_id: int) -> None:
+    """A mail was accepted: troubles in a row begin anew."""
+    session.execute(sa.update(Relay).where(Relay.id == relay_id, Relay.troubles > 0).values(troubles=0, resting_until=None))
+
+
+def note_trouble(session: Session, relay_id: int, now: datetime) -> int:
+    """The relay refused us or was not there: it rests; returns its troubles in a row."""
+    troubles = session.execute(
+        sa.update(Relay).where(Relay.id == relay_id).values(troubles=Relay.troubles + 1).returning(Relay.troubles)
+    ).scalar_one()
+    rest = timedelta(seconds=RESTS[min(troubles, len(RESTS)) - 1])
+    session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=now + rest))
+    return int(troubles)
+
+
+def forgive(session: Session, relay_id: int) -> None:
+    """A person resumes: the relay may be tried at once."""
+    session.execute(sa.update(Relay).where(Relay.id == relay_id).values(troubles=0, resting_until=None))

@@ -1,0 +1,296 @@
+"""Sends: one going out of a campaign, from the order to the last mail.
+
+    scheduled ──start──> sending ──> done
+        │                  │  ▲
+        ├──> held(reason) ─┘  └──resume── paused(reason)
+        └──────────── cancelled <── from any of them
+
+Confirming freezes the compiled content and the rules of the audience; to change them one cancels, edits and confirms again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from crm import clock
+from crm.config import Settings
+from crm.database import keys_of, keyset_page
+from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
+from crm.history import Actor
+from crm.mailing import audience, campaigns, deliveries, faults, links, relays
+from crm.mailing.compiling import Compiled
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SendMode, SendState
+from crm.mailing.schemas import Counts, DeliveryOut, SendIn, SendOut
+from crm.mailing.splicing import SenderLine
+from crm.people import consent
+from crm.people.models import Language
+
+LATE_AFTER = timedelta(minutes=60)
+"""A send that would start later than this after its hour is held: an invitation for yesterday helps nobody."""
+OVER = (SendState.DONE, SendState.CANCELLED)
+
+REASONS: dict[str, str] = {
+    "audience_grew": "Ahora llegaría a más personas que las que se confirmaron. Revise la audiencia y reanude para aceptarlas.",
+    "late": "Su hora pasó hace más de 60 minutos. Reanude si todavía conviene, o cancele.",
+    "suppression_key_missing": "Falta la clave de la lista de exclusión. Restaure keys.json del respaldo y reanude.",
+    "by_person": "Alguien del equipo puso el envío en pausa.",
+    "hard_bounces": "Más del 5 % de los primeros 200 buzones no existen. Revise de dónde viene la lista antes de reanudar.",
+    **faults.SENTENCES,
+}
+"""Why a send is held or paused, in a sentence that says what to do."""
+
+SKIP_SENTENCES: dict[str, str] = {
+    "no_consent": "No consta su consentimiento para esta finalidad. Pídalo con una campaña de consentimiento.",
+    "unsubscribed": "Pidió la baja. No se le escribe.",
+    "suppressed": "Su dirección está en la lista de exclusión: rebotó, hubo una queja o se borró.",
+    "blocked": "Sus datos están bloqueados a petición suya.",
+    "no_address": "No tiene correo. Agréguelo en su ficha si lo comparte.",
+    "same_address": "Otra persona de este envío tiene la misma dirección.",
+    "restricted": "El periodo de veda no permite este contenido.",
+    "already_answered": "Ya respondió.",
+    "event_started": "El evento ya había comenzado.",
+    "no_zone": "No sabemos su zona horaria: falta su ciudad.",
+    "synthetic": "Es una persona de demostración: nunca se entrega fuera de este equipo.",
+    "cancelled": "El envío se canceló antes de que saliera su correo.",
+}
+
+
+def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) -> Send:
+    """Confirm a campaign: freeze its content and rules and write the send that the worker will start.
+
+    Errors: campaign_not_ready (what to mend), count_changed, nobody_to_send, instant_required, instant_past,
+    suppression_key_missing.
+    """
+    campaign = campaigns.get(session, campaign_id)
+    consent.check_suppression_key(session)
+    starts_at = _start_of(data)
+    review = campaigns.review(session, campaign, settings)
+    blocking = [problem.sentence for problem in review.problems if problem.blocking]
+    if blocking:
+        raise Conflict("campaign_not_ready", problems=" ".join(dict.fromkeys(blocking)))
+    if data.confirmed_count is not None and review.recipients > data.confirmed_count:
+        raise Conflict("count_changed", now=review.recipients, confirmed=data.confirmed_count)
+    actor: Actor | None = session.info.get("actor")
+    send = Send(
+        campaign_id=campaign.id,
+        state=SendState.SCHEDULED,
+        mode=data.when.mode,
+        starts_at=starts_at,
+        confirmed_count=review.recipients if data.confirmed_count is None else data.confirmed_count,
+        include=campaign.include,
+        exclude=campaign.exclude,
+        rule=audience.rules_of(session, campaign.include, campaign.exclude).to_json(),
+        purpose=campaign.purpose,
+        ordered_by_kind=actor.kind.value if actor else None,
+        ordered_by_id=actor.id if actor else None,
+    )
+    session.add(send)
+    session.flush()
+    for language, compiled in campaigns.compile_variants(session, campaign).items():
+        session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
+    session.flush()
+    return send
+
+
+def _start_of(data: SendIn) -> datetime:
+    now = clock.now()
+    if data.when.mode is SendMode.NOW:
+        return now + timedelta(seconds=data.undo_seconds)
+    if data.when.at is None:
+        raise InvalidInput("instant_required", field="when.at")
+    if data.when.at < now - timedelta(minutes=1):
+        raise InvalidInput("instant_past", field="when.at")
+    return data.when.at
+
+
+def get(session: Session, send_id: int, *, lock: bool = False) -> Send:
+    """One send with its campaign; NotFound(send_not_found)."""
+    statement = sa.select(Send).where(Send.id == send_id).options(joinedload(Send.campaign).selectinload(Campaign.variants))
+    found = session.scalars(statement.with_for_update(of=Send) if lock else statement).first()
+    if found is None:
+        raise NotFound("send_not_found")
+    return found
+
+
+def find(
+    session: Session,
+    *,
+    campaign_id: int | None = None,
+    states: Sequence[SendState] = (),
+    cursor: str | None = None,
+    limit: int = 50,
+) -> tuple[list[Send], str | None]:
+    """Sends, newest first."""
+    statement = sa.select(Send).options(joinedload(Send.campaign))
+    if campaign_id is not None:
+        statement = statement.where(Send.campaign_id == campaign_id)
+    if states:
+        statement = statement.where(Send.state.in_(states))
+    rows, following = keyset_page(session, statement, [Send.id], cursor=cursor, limit=limit, descending=True)
+    return [row[0] for row in rows], following
+
+
+def counts(session: Session, send: Send) -> Counts:
+    """People by state. Before it starts, whom it was confirmed for are pending."""
+    if send.started_at is None:
+        return Counts(pending=0 if send.state is SendState.CANCELLED else send.confirmed_count)
+    return deliveries.counts(session, send.id)
+
+
+# --- what moves a send --------------------------------------------------------------------------------------------------
+
+
+def start(session: Session, send_id: int, settings: Settings) -> Send:
+    """Begin a send that is due: write its deliveries, or hold it and say why. Begun already: nothing happens."""
+    send = get(session, send_id, lock=True)
+    if send.state is not SendState.SCHEDULED or send.starts_at > clock.now():
+        return send
+    if clock.now() - send.starts_at > LATE_AFTER:
+        return _hold(session, send, "late")
+    return _begin(session, send, settings, accept_growth=False)
+
+
+def _begin(session: Session, send: Send, settings: Settings, *, accept_growth: bool) -> Send:
+    try:
+        consent.check_suppression_key(session)
+    except Unavailable as error:
+        return _hold(session, send, error.code)
+    local = relays.is_local(settings)
+    languages = languages_of(session, send.id)
+    chosen = audience.people(session, audience.Rules.from_json(send.rule), send.purpose, languages, relay_is_local=local)
+    recipients = audience.tally(session, chosen).recipients
+    if recipients > send.confirmed_count and not accept_growth:
+        return _hold(session, send, "audience_grew")
+    send.started_at = clock.now()
+    send.state, send.reason = SendState.SENDING, None
+    send.generation += 1
+    session.flush()
+    deliveries.make(session, send, languages, relay_is_local=local)
+    finish_if_done(session, send)
+    return send
+
+
+def _hold(session: Session, send: Send, reason: str) -> Send:
+    send.state, send.reason = SendState.HELD, reason
+    session.flush()
+    return send
+
+
+def pause(session: Session, send_id: int, reason: str = "by_person") -> Send:
+    """Let no more mails leave. Twice is the same; a send that is over stays so (send_over)."""
+    send = get(session, send_id, lock=True)
+    if send.state in OVER:
+        raise Conflict("send_over")
+    if send.state is SendState.SENDING:
+        send.state, send.reason = SendState.PAUSED, reason
+    elif send.state is SendState.SCHEDULED:
+        send.state, send.reason = SendState.HELD, reason
+    session.flush()
+    return send
+
+
+def resume(session: Session, send_id: int, settings: Settings) -> Send:
+    """Go on with a paused or held send. What was held for a larger audience or a late hour is thereby accepted."""
+    send = get(session, send_id, lock=True)
+    if send.state in OVER:
+        raise Conflict("send_over")
+    relays.forgive(session, relays.row_of(session, settings).id)
+    if send.state is SendState.PAUSED:
+        consent.check_suppression_key(session)
+        send.state, send.reason = SendState.SENDING, None
+        send.generation += 1
+        session.flush()
+        deliveries.hurry(session, send.id)
+        finish_if_done(session, send)
+    elif send.state is SendState.HELD:
+        _release(session, send, settings)
+    return send
+
+
+def _release(session: Session, send: Send, settings: Settings) -> None:
+    if send.starts_at > clock.now():
+        send.state, send.reason = SendState.SCHEDULED, None
+        session.flush()
+    else:
+        _begin(session, send, settings, accept_growth=True)
+
+
+def cancel(session: Session, send_id: int) -> Send:
+    """End a send: what had not left will not leave, what is at the server cannot be called back. Twice is the same."""
+    send = get(session, send_id, lock=True)
+    if send.state is SendState.DONE:
+        raise Conflict("send_over")
+    if send.state is not SendState.CANCELLED:
+        send.state, send.reason, send.finished_at = SendState.CANCELLED, None, clock.now()
+        session.flush()
+        deliveries.cancel_rest(session, send.id)
+    return send
+
+
+def finish_if_done(session: Session, send: Send) -> bool:
+    """A send is done when nothing of it is pending, leaving or deferred."""
+    if send.state is not SendState.SENDING:
+        return send.state is SendState.DONE
+    left = deliveries.counts(session, send.id)
+    if left.pending or left.deferred:
+        return False
+    send.state, send.finished_at = SendState.DONE, clock.now()
+    session.flush()
+    return True
+
+
+def languages_of(session: Session, send_id: int) -> list[Language]:
+    """Languages that a send has a text for."""
+    return list(session.scalars(sa.select(SendContent.language).where(SendContent.send_id == send_id)))
+
+
+def contents(session: Session, send_id: int) -> dict[Language, Compiled]:
+    """The frozen content of a send."""
+    rows = session.scalars(sa.select(SendContent).where(SendContent.send_id == send_id))
+    return {Language(row.language): Compiled.from_json(row.compiled) for row in rows}
+
+
+# --- how it is told -------------------------------------------------------------------------------------------------------
+
+
+def to_out(session: Session, send: Send) -> SendOut:
+    return SendOut(
+        id=send.id,
+        campaign_id=send.campaign_id,
+        state=send.state,
+        reason=send.reason,
+        sentence=REASONS.get(send.reason) if send.reason else None,
+        mode=send.mode,
+        starts_at=send.starts_at,
+        confirmed_count=send.confirmed_count,
+        counts=counts(session, send),
+        created_at=send.created_at,
+        started_at=send.started_at,
+        finished_at=send.finished_at,
+    )
+
+
+def delivery_out(session: Session, delivery: Delivery, sender: SenderLine) -> DeliveryOut:
+    """One person's line of the ledger."""
+    state = DeliveryState.PENDING if delivery.state is DeliveryState.SENDING else delivery.state
+    told = SKIP_SENTENCES if state is DeliveryState.SKIPPED else faults.SENTENCES
+    identifier = links.message_id(keys_of(session), delivery.id, sender.domain)
+    return DeliveryOut(
+        contact_id=delivery.contact_id,
+        address=delivery.address,
+        state=state,
+        reason=delivery.reason,
+        sentence=told.get(delivery.reason) if delivery.reason else None,
+        message_id=None if state is DeliveryState.SKIPPED else f"<{identifier}>",
+        smtp_reply=f"{delivery.smtp_code or ''} {delivery.smtp_reply or ''}".strip() or None,
+        at=delivery.settled_at,
+        attempts=delivery.attempts,
+        outcome=delivery.outcome,
+    )
+
+
+def sender_of(settings: Settings) -> SenderLine:
+    """Who signs the mails of this installation."""
+    return SenderLine(settings.mail_from, settings.mail_reply_to)

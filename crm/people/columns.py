@@ -1,0 +1,335 @@
+"""What the columns of a spreadsheet mean, and a row of it as the `ContactIn` that both doors take in.
+
+Headers are matched by Spanish and English synonyms, without accents, case, spaces or punctuation: «E-mail (1)» is `email1`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from crm.database import search_key
+from crm.errors import InvalidInput
+from crm.people.full_names import split_full_name, split_surnames
+from crm.people.models import Language, LeaderSector, Treatment
+from crm.people.schemas import ConsentIn, ContactIn
+
+_SYNONYMS = """
+given_names: nombres nombredepila primernombre givenname givennames firstname firstnames forename
+name: nombre name
+first_surname: primerapellido apellidopaterno paterno apellido1 firstsurname firstlastname
+second_surname: segundoapellido apellidomaterno materno apellido2 secondsurname secondlastname
+surnames: apellidos apellido surname surnames lastname lastnames familyname
+full_name: nombrecompleto nombreyapellidos nombreyapellido nombresyapellidos apellidosynombres apellidosynombre
+    nombredelapersona persona contacto fullname contactname contact person
+preferred_name: nombrepreferido nombredeuso comoprefierequelellamen comoquierequelellamen apodo preferredname nickname
+treatment: trato tratamiento saludo treatment salutation
+academic_title: titulo tituloacademico gradoacademico grado title academictitle
+emails: correo correos correoelectronico correoselectronicos email emails mail direcciondecorreo direcciondecorreoelectronico
+    correoprincipal correoalterno correoalternativo correosecundario otrocorreo correopersonal correodetrabajo
+    correoinstitucional emailaddress primaryemail secondaryemail workemail personalemail
+phone: telefono telefonos tel celular movil whatsapp telefonocelular telefonomovil numerodetelefono phone phonenumber mobile
+    cellphone
+city: ciudad localidad ciudadderesidencia ciudaddondevive ciudaddondereside city town cityofresidence
+region: estado provincia region entidad entidadfederativa estadoprovincia provinciaestado estadooprovincia state province
+    stateprovince stateorprovince
+country: pais paisderesidencia paisdondevive paisdondereside clavedelpais country countryofresidence countrycode
+language: idioma idiomapreferido lengua language preferredlanguage
+home_borough: alcaldia alcaldiadeorigen delegacion delegaciondeorigen municipiodeorigen borough homeborough
+tags: etiqueta etiquetas grupo grupos tag tags label labels
+leader_sectors: sector sectores liderazgo liderazgos lider eslider sectordeliderazgo sectorliderazgo sectordelider sectorlider
+    tipodeliderazgo leader leadership leadersector leadersectors isleader sectors
+organization: organizacion organizaciones nombredelaorganizacion asociacion agrupacion federacion club institucion empresa
+    organization organisation company institution
+post: cargo puesto funcion post position jobtitle role job
+source: fuente origendelcontacto comonosconocio source
+"""
+"""Fields and, after the colon, the headers that name them, without accents, spaces or punctuation."""
+_FIELDS = {word: name for name, words in re.findall(r"^(\w+):([^:]*)(?=^\w|\Z)", _SYNONYMS, re.MULTILINE) for word in words.split()}
+_MANY = frozenset({"emails", "tags", "leader_sectors"})
+"""Fields that hold several values; of any other one, the first column that is filled counts."""
+_PERSON = frozenset({"given_names", "first_surname", "second_surname", "surnames", "full_name", "emails"})
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
+_NOTHING = frozenset({"-", "--", "---", "–", "—", "n/a", "#n/a", "s/d", "s/n"})
+_LONGEST_NOTHING = max(map(len, _NOTHING))
+_BETWEEN_ADDRESSES = re.compile(r"[;,\s]+")
+_BETWEEN_TAGS = re.compile(r"[;,|]")
+_BETWEEN_SECTORS = re.compile(r"[;,|/]")
+_NO_ADDRESS = frozenset({"no tiene", "ninguno", "ninguna", "sin correo", "no", "x", "pendiente"})
+
+_LANGUAGES = dict.fromkeys(("es", "esp", "espanol", "castellano", "spanish", "es-mx"), Language.SPANISH) | dict.fromkeys(
+    ("en", "ing", "ingles", "english", "en-us"), Language.ENGLISH
+)
+_TREATMENTS = {
+    "estimada": Treatment.ESTIMADA,
+    "estimado": Treatment.ESTIMADO,
+    "neutral": Treatment.NEUTRAL,
+    "neutro": Treatment.NEUTRAL,
+}
+_SECTORS = {
+    LeaderSector.COMMUNITY_DEVELOPMENT: "community_development|community development|desarrollo comunitario|comunitario|comunidad"
+    "|desarrollo de la comunidad|community",
+    LeaderSector.BUSINESS: "business|negocios|negocio|empresarial|empresa|empresas|comercio",
+    LeaderSector.ACADEMIA: "academia|academico|academica|academic|educacion|universidad",
+    LeaderSector.CULTURE: "culture|cultura|cultural|arte|artes|arte y cultura",
+}
+_SECTOR_OF = {word: sector for sector, words in _SECTORS.items() for word in words.split("|")}
+_YES = frozenset({"si", "yes", "y", "s", "true", "verdadero", "1", "x", "lider", "leader"})
+_NO = frozenset({"no", "n", "false", "falso", "0", "ninguno", "ninguna", "none"})
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns feed which fields. ``indexes`` counts columns from 0; ``unmatched`` are the headers not understood."""
+
+    headers: list[str]
+    indexes: dict[str, list[int]]
+    unmatched: list[str]
+
+    def header_of(self, field_name: str | None) -> str | None:
+        """The header to show for a field of `ContactIn`: that of the column that fed it."""
+        for name in fed_by(field_name):
+            if name in self.indexes:
+                return self.headers[self.indexes[name][0]]
+        return None
+
+    def values(self, cells: Sequence[str]) -> dict[str, str]:
+        """A row as it came, under its headers; columns without a header, or with the same one, are told apart by number."""
+        values: dict[str, str] = {}
+        for number, cell in enumerate(cells, start=1):
+            header = self.headers[number - 1] if number <= len(self.headers) else ""
+            if cell:
+                values[header if header and header not in values else f"{header} ({number})".strip()] = cell
+        return values
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """``{"field": "header"}``; several headers are joined by a comma."""
+        return {name: ", ".join(self.headers[index] for index in indexes) for name, indexes in self.indexes.items()}
+
+
+_FED_BY = {
+    "given_names": ("given_names", "full_name"),
+    "first_surname": ("first_surname", "surnames", "full_name"),
+    "second_surname": ("second_surname", "surnames", "full_name"),
+    "city": ("city", "region"),
+}
+
+
+def fed_by(field_name: str | None) -> tuple[str, ...]:
+    """The fields of columns that feed a field of `ContactIn`, the most telling first."""
+    return _FED_BY.get(field_name or "", (field_name or "",))
+
+
+@dataclass(frozen=True)
+class Built:
+    """One row understood, or the code and field that say why not. ``warnings`` are (code, field) to review."""
+
+    data: ContactIn | None
+    code: str | None = None
+    field: str | None = None
+    warnings: Sequence[tuple[str, str]] = ()
+
+
+class _RowFault(Exception):
+    def __init__(self, code: str, field_name: str) -> None:
+        self.code, self.field = code, field_name
+
+
+# --- headers ---------------------------------------------------------------------------------------------------------------
+
+
+def match(headers: Sequence[str]) -> Columns:
+    """Tell what each column holds; errors: no_header, no_person_column, column_repeated (names the headers)."""
+    shown = [_tidy(header) for header in headers]
+    indexes: dict[str, list[int]] = {}
+    for index, header in enumerate(shown):
+        name = field_of(header)
+        if name is not None:
+            indexes.setdefault(name, []).append(index)
+    if not indexes:
+        raise InvalidInput("no_header", field="file")
+    _settle_name(indexes)
+    for name, places in indexes.items():
+        if name not in _MANY and len({search_key(shown[place]) for place in places}) < len(places):
+            raise InvalidInput("column_repeated", field="file", headers=", ".join(f"«{shown[place]}»" for place in places))
+    if not indexes.keys() & _PERSON:
+        raise InvalidInput("no_person_column", field="file")
+    used = {index for places in indexes.values() for index in places}
+    return Columns(shown, indexes, [header for index, header in enumerate(shown) if header and index not in used])
+
+
+def _settle_name(indexes: dict[str, list[int]]) -> None:
+    """A column «Nombre» holds the given names when surnames have a column of their own; alone, it holds the whole name."""
+    places = indexes.pop("name", None)
+    if places:
+        has_surnames = indexes.keys() & {"first_surname", "second_surname", "surnames"}
+        name = "given_names" if has_surnames or "full_name" in indexes else "full_name"
+        indexes[name] = indexes.get(name, []) + places
+
+
+def field_of(header: str) -> str | None:
+    """The field that a header names, or None. Numbers at the end tell apart columns of the same field: «Correo 2»."""
+    word = re.sub(r"[\W_]+", "", search_key(header))
+    found = _FIELDS.get(word) or _FIELDS.get(word.rstrip("0123456789"))
+    if found is None and word.endswith("opcional"):
+        return _FIELDS.get(word.removesuffix("opcional"))
+    return found
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------------
+
+
+def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] = ()) -> Built:
+    """A row as `ContactIn`, with the consents that the file states for everyone. Never raises: a fault is told in `Built`."""
+    warnings: list[tuple[str, str]] = []
+    try:
+        values = _values(_texts(columns, cells), warnings)
+        if not (values.get("given_names") or values.get("first_surname") or values.get("emails")):
+            return Built(None, "row_without_person", "given_names", warnings)
+        return Built(ContactIn(**values, consents=list(consents)), warnings=warnings)
+    except _RowFault as fault:
+        return Built(None, fault.code, fault.field, warnings)
+    except ValidationError as error:
+        return Built(None, *_fault_of(error), warnings)
+
+
+def _texts(columns: Columns, cells: Sequence[str]) -> dict[str, list[str]]:
+    """The cells that say something, by field."""
+    count = len(cells)
+    texts: dict[str, list[str]] = {}
+    for name, places in columns.indexes.items():
+        for index in places:
+            text = _tidy(cells[index]) if index < count else ""
+            if text and (len(text) > _LONGEST_NOTHING or text.lower() not in _NOTHING):
+                texts.setdefault(name, []).append(text)
+    return texts
+
+
+def _tidy(text: str) -> str:
+    """One line, single spaces, composed letters, nothing invisible."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return " ".join(text.split())
+
+
+def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, found in texts.items():
+        if len(found) > 1 and name not in _MANY and len(set(found)) > 1:
+            warnings.append(("second_value_unused", name))
+        read = _READERS.get(name)
+        value = read(found, warnings) if read else found[0]
+        if value is not None:
+            values[name] = value
+    _name_parts(values)
+    region = values.pop("region", None)
+    if region:
+        values["city"] = f"{values['city']}, {region}" if values.get("city") else region
+    return values
+
+
+def _name_parts(values: dict[str, Any]) -> None:
+    """Fold «Apellidos» and «Nombre completo» into the three parts; columns of their own win."""
+    surnames, full_name = values.pop("surnames", None), values.pop("full_name", None)
+    if surnames and not values.get("first_surname"):
+        first, second = split_surnames(surnames)
+        values |= {"first_surname": first, "second_surname": values.get("second_surname") or second}
+    if full_name and not values.get("given_names") and not values.get("first_surname"):
+        given, first, second = split_full_name(full_name)
+        values |= {"given_names": given, "first_surname": first, "second_surname": values.get("second_surname") or second}
+
+
+def _addresses(found: list[str], _warnings: list[tuple[str, str]]) -> list[str] | None:
+    """Each address of the cells, once: several in a cell, «Ana <ana@example.org>» and mailto: are understood."""
+    addresses: dict[str, None] = {}
+    for text in found:
+        if "@" in text or search_key(text) not in _NO_ADDRESS:
+            inside = re.findall(r"<([^<>]*@[^<>]*)>", text) if "<" in text else None
+            for address in inside or _BETWEEN_ADDRESSES.split(text):
+                address = address.removeprefix("mailto:").strip("<>/|")
+                if address:
+                    addresses[address] = None
+    return list(addresses) or None
+
+
+def _tags(found: list[str], _warnings: list[tuple[str, str]]) -> list[str] | None:
+    tags = [tag for text in found for tag in map(str.strip, _BETWEEN_TAGS.split(text)) if tag]
+    return list({_folded(tag): tag for tag in tags}.values()) or None
+
+
+def _sectors(found: list[str], warnings: list[tuple[str, str]]) -> list[LeaderSector] | None:
+    """Sectors of a leader. A column may answer only sí or no: no means that the sector told beside is not of a leader."""
+    words = [_folded(word) for text in found for word in _BETWEEN_SECTORS.split(text) if word.strip()]
+    sectors = list(dict.fromkeys(_sector(word) for word in words if word not in _YES and word not in _NO))
+    if any(word in _NO for word in words):
+        return None
+    if not sectors and words:
+        warnings.append(("leader_without_sector", "leader_sectors"))
+    return sectors or None
+
+
+def _sector(word: str) -> LeaderSector:
+    sector = _SECTOR_OF.get(word)
+    if sector is None:
+        raise _RowFault("sector_unknown", "leader_sectors")
+    return sector
+
+
+@lru_cache(4096)
+def _folded(text: str) -> str:
+    """`search_key` of a value of which a file holds few different ones."""
+    return search_key(text)
+
+
+def _language(found: list[str], _warnings: list[tuple[str, str]]) -> Language:
+    language = _LANGUAGES.get(_folded(found[0]))
+    if language is None:
+        raise _RowFault("language_unknown", "language")
+    return language
+
+
+def _treatment(found: list[str], warnings: list[tuple[str, str]]) -> Treatment | None:
+    treatment = _TREATMENTS.get(_folded(found[0]))
+    if treatment is None:
+        warnings.append(("treatment_unknown", "treatment"))
+    return treatment
+
+
+_READERS: dict[str, Callable[[list[str], list[tuple[str, str]]], Any]] = {
+    "emails": _addresses,
+    "tags": _tags,
+    "leader_sectors": _sectors,
+    "language": _language,
+    "treatment": _treatment,
+}
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------------
+
+_CODES = {
+    "string_too_long": "field_too_long",
+    "string_pattern_mismatch": "field_control_characters",
+    "too_long": "too_many_values",
+    "name_required": "row_without_person",
+}
+
+
+def _fault_of(error: ValidationError) -> tuple[str, str | None]:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return _CODES.get(first["type"], "value_invalid"), str(first["loc"][0]) if first["loc"] else "given_names"
+
+
+@cache
+def limit_of(field_name: str) -> int | None:
+    """Most characters of a field of `ContactIn`, for the sentence of field_too_long."""
+    long = "x" * 10_000
+    try:
+        ContactIn.model_validate({field_name: [long] if field_name in _MANY else long})
+    except ValidationError as error:
+        return next((told["ctx"]["max_length"] for told in error.errors() if told["type"] == "string_too_long"), None)
+    return None

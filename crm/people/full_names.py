@@ -1,0 +1,80 @@
+"""A whole name told apart into given names and surnames, with the care that Spanish names ask for.
+
+Nothing is lost or reordered: joined again, the parts read as the name was written.
+"""
+
+from crm.database import search_key
+
+_PARTICLE_WORDS = "de del la las lo los y e i da das do dos di du le van von der den ter zu san santa mac mc al el bin ibn ben"
+_PARTICLES = frozenset(_PARTICLE_WORDS.split())
+_DEVOTIONS = frozenset(
+    {
+        "de jesus", "del carmen", "de los angeles", "del rosario", "de guadalupe", "de lourdes", "de la luz", "del pilar",
+        "del socorro", "del refugio", "de fatima", "del consuelo", "de los dolores", "de la concepcion", "de la soledad",
+        "de las mercedes", "del sagrado corazon", "de dios",
+    }
+)  # fmt: skip
+"""Second parts of given names (María del Carmen, José de Jesús) that look like surnames with a particle."""
+_SECOND_GIVEN = """
+    maria jose luis juan carlos antonio miguel angel angeles alberto alejandro alejandra alfredo alicia ana andres andrea
+    araceli arturo beatriz carmen carolina cecilia cristina cristobal daniel daniela david diego eduardo elena elizabeth emilio
+    enrique ernesto esteban eugenia eugenio fernanda fernando francisco gabriel gabriela gerardo gloria graciela guadalupe
+    guillermo gustavo hector ignacio ines irene isabel ivan javier jesus joaquin jorge josefina julia julieta julio laura
+    leonardo leticia lourdes lucia luisa luz manuel manuela margarita mariana mario marta martha mauricio mercedes monica
+    octavio pablo patricia paola pedro rafael ramon raquel raul regina ricardo roberto rocio rodrigo rosa rosario ruben salvador
+    sara sergio silvia sofia susana teresa valeria vicente victor victoria ximena yolanda ann anne james jane john lee lynn
+    marie mary michael paul robert thomas william
+"""
+"""Given names common enough as the second of two that the third word is taken for the only surname."""
+_SECONDS = _DEVOTIONS | frozenset(_SECOND_GIVEN.split())
+
+
+def split_full_name(text: str) -> tuple[str, str, str | None]:
+    """Given names, first surname and second surname of a name as written, "Ana Núñez López" or "Núñez López, Ana"."""
+    text = text.strip(" ,")
+    before, comma, after = text.partition(",")
+    if comma:
+        return (" ".join(after.split()), *split_surnames(before))
+    parts = _parts(text)
+    if len(parts) < 2:
+        return " ".join(parts), "", None
+    given = _given_count(parts)
+    surnames = parts[given:]
+    return " ".join(parts[:given]), surnames[0], surnames[1] if len(surnames) > 1 else None
+
+
+def split_surnames(text: str) -> tuple[str, str | None]:
+    """First and second surname, when there are exactly two ("de la Cruz Núñez"); else all of it is the first."""
+    parts = _parts(text)
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    return " ".join(parts), None
+
+
+def _given_count(parts: list[str]) -> int:
+    """How many parts, of two or more, are given names: in Mexico nearly everyone has two surnames."""
+    if len(parts) == 3:
+        return 2 if search_key(parts[1]) in _SECONDS else 1
+    return max(1, len(parts) - 2)
+
+
+def _parts(text: str) -> list[str]:
+    """Words, each with the particles before it; «Ortega y Gasset» is one part."""
+    parts: list[str] = []
+    held: list[str] = []
+    joins = False
+    for word in text.split():
+        key = search_key(word).rstrip(".")
+        if key in _PARTICLES and (parts or held or key not in {"san", "santa", "el"}):
+            joins = joins or (key in {"y", "e", "i"} and not held and bool(parts))
+            held.append(word)
+            continue
+        whole = " ".join([*held, word])
+        if joins:
+            parts[-1] += " " + whole
+        else:
+            parts.append(whole)
+        held, joins = [], False
+    if held:
+        parts = [*parts[:-1], " ".join([*parts[-1:], *held])]
+    return parts

@@ -1,0 +1,316 @@
+"""Imports: a spreadsheet taken in, row by row accounted for.
+
+A check is the same walk as the import, in a savepoint that is rolled back. An import goes in batches, each a transaction of
+its own that also says how far it got: a run that was cut goes on after the last whole batch, and nobody comes in twice.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from itertools import islice
+from pathlib import PurePath
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.database import Database, insert_many, keyset_page
+from crm.errors import Conflict, CrmError, InvalidInput, NotFound
+from crm.history import SYSTEM, Actor
+from crm.people import consent
+from crm.people.columns import Built, Columns, build, fed_by, limit_of, match
+from crm.people.models import Import, ImportRow, ImportState, Purpose, RowStatus
+from crm.people.schemas import ConsentIn, Taken
+from crm.people.spreadsheets import Row, Source, open_spreadsheet
+from crm.people.taking_in import take_in_many
+
+BATCH = 1_000
+"""Rows of one transaction: short enough that nobody waits for it, long enough that its commit costs little."""
+
+_FIELDS = {
+    "address_invalid": "emails",
+    "address_of_other_person": "emails",
+    "suppressed": "emails",
+    "city_ambiguous": "city",
+    "city_unknown": "city",
+    "country_unknown": "country",
+    "country_differs_from_city": "country",
+    "post_without_organization": "post",
+}
+"""The field that a code of `taking_in.take_in_many` speaks of."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Under what basis the people of a file may be written to, stated once for all of them."""
+
+    purposes: Sequence[Purpose]
+    evidence: str
+    """How it is known that they agreed, in words: where, when, how."""
+    agreed_on: date | None = None
+    notice_version: str | None = None
+
+    def consents(self) -> list[ConsentIn]:
+        """The consent of each person of the file; InvalidInput(evidence_required)."""
+        if self.purposes and not self.evidence.strip():
+            raise InvalidInput("evidence_required", field="evidence")
+        return [
+            ConsentIn(purpose=purpose, evidence=self.evidence, given_on=self.agreed_on, notice_version=self.notice_version)
+            for purpose in dict.fromkeys(self.purposes)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """What becomes of one row. ``number`` is the spreadsheet's; ``column`` the header at fault; ``values`` only when stored."""
+
+    number: int
+    status: RowStatus
+    code: str | None = None
+    field: str | None = None
+    column: str | None = None
+    contact_id: int | None = None
+    values: dict[str, str] | None = None
+
+    @property
+    def sentence(self) -> str | None:
+        """Why it was refused, or what to review, in Spanish."""
+        if self.code is None:
+            return None
+        return CrmError(self.code, limit=limit_of(self.field or "") or "").sentence
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What an import of the file would do. Nothing was written; ids of people who do not exist yet are None."""
+
+    rows: list[RowResult]
+    counts: dict[str, int]
+    columns: Columns
+
+
+# --- check -----------------------------------------------------------------------------------------------------------------
+
+
+def check(session: Session, source: Source, file_name: str, *, basis: Basis | None = None) -> Checked:
+    """Tell row by row what an import would create, change or refuse, and why; nothing stays written.
+
+    The session must be one that may write: the rows are taken in and rolled back. Errors: those of `begin`.
+    """
+    accepted = _accept(session, source, file_name)
+    consents = basis.consents() if basis else []
+    results: list[RowResult] = []
+    savepoint = session.begin_nested()
+    try:
+        tried = _new_import(session, accepted, file_name, basis)
+        for batch in _batches(accepted.rows):
+            taken = _take(session, accepted.columns, batch, consents, tried.id)
+            _write(session, tried.id, taken)
+            results += taken
+    finally:
+        savepoint.rollback()
+    made = {result.contact_id for result in results if result.status is RowStatus.CREATED}
+    shown = [replace(result, contact_id=None) if result.contact_id in made else result for result in results]
+    return Checked(shown, _count(shown), accepted.columns)
+
+
+# --- import ----------------------------------------------------------------------------------------------------------------
+
+
+def begin(session: Session, source: Source, file_name: str, *, basis: Basis | None = None) -> Import:
+    """Accept a file whole and make its `Import`, or find the one of the same file and basis that was cut.
+
+    Errors: those of `open_spreadsheet` and `columns.match`, sheet_malformed for any row, evidence_required,
+    suppression_key_missing.
+    """
+    accepted = _accept(session, source, file_name)
+    for _ in accepted.rows:
+        pass  # a row that breaks is told before the first one is written
+    stated = _stated(basis)
+    for cut in session.scalars(sa.select(Import).where(Import.sha256 == accepted.sha256, Import.state == ImportState.RUNNING)):
+        if all(getattr(cut, name) == value for name, value in stated.items()):
+            return cut
+    return _new_import(session, accepted, file_name, basis)
+
+
+def _new_import(session: Session, accepted: "_Accepted", file_name: str, basis: Basis | None) -> Import:
+    name = "".join(letter for letter in PurePath(file_name).name if letter.isprintable())[-255:]
+    made = Import(
+        file_name=name, sha256=accepted.sha256, columns=accepted.columns.matched, counts=_count([]), rows_done=0, **_stated(basis)
+    )
+    session.add(made)
+    session.flush()
+    return made
+
+
+def _stated(basis: Basis | None) -> dict[str, Any]:
+    """The columns of `Import` that keep a basis."""
+    consents = basis.consents() if basis else []
+    return {
+        "purposes": [given.purpose.value for given in consents],
+        "evidence": consents[0].evidence if consents else None,
+        "agreed_on": consents[0].given_on if consents else None,
+        "notice_version": consents[0].notice_version if consents else None,
+    }
+
+
+def _basis_of(started: Import) -> Basis:
+    return Basis([Purpose(name) for name in started.purposes], started.evidence or "", started.agreed_on, started.notice_version)
+
+
+def run(
+    database: Database,
+    import_id: int,
+    source: Source,
+    *,
+    actor: Actor = SYSTEM,
+    progress: Callable[[int], None] | None = None,
+) -> Import:
+    """Take in the rows that an import has not taken in yet; ``progress`` hears the rows done after each batch.
+
+    Running a finished import changes nothing. Errors: import_not_found, import_file_changed (other bytes than `begin` saw),
+    import_running (another run took the next batch), suppression_key_missing.
+    """
+    with database.session(write=False) as session:
+        started = get(session, import_id)
+        if started.state is ImportState.DONE:
+            return started
+        accepted = _accept(session, source, started.file_name)
+    if accepted.sha256 != started.sha256:
+        raise Conflict("import_file_changed", field="file")
+    consents, done = _basis_of(started).consents(), started.rows_done
+    why = f"Importación {import_id}"
+    for batch in _batches(islice(accepted.rows, done, None)):
+        with database.session(actor=actor, why=why) as session:
+            _claim(session, import_id, done, len(batch))
+            _write(session, import_id, _take(session, accepted.columns, batch, consents, import_id))
+        done += len(batch)
+        if progress:
+            progress(done)
+    with database.session(actor=actor, why=why) as session:
+        return _finish(session, import_id, done)
+
+
+def _claim(session: Session, import_id: int, done: int, count: int) -> None:
+    """Move the import forward before its rows, so that of two runs only one takes a batch; Conflict(import_running)."""
+    moved = session.connection().execute(
+        sa.update(Import)
+        .where(Import.id == import_id, Import.rows_done == done, Import.state == ImportState.RUNNING)
+        .values(rows_done=done + count)
+    )
+    if moved.rowcount != 1:
+        raise Conflict("import_running")
+
+
+def _write(session: Session, import_id: int, results: Sequence[RowResult]) -> None:
+    """Keep what became of each row, and add it to the counts of the import."""
+    insert_many(
+        session,
+        ImportRow,
+        [
+            {"import_id": import_id, "number": result.number, "status": result.status, "contact_id": result.contact_id}
+            | {"code": result.code, "field": result.field, "values": result.values}
+            for result in results
+        ],
+    )
+    before = session.scalar(sa.select(Import.counts).where(Import.id == import_id)) or {}
+    counts = {status: before.get(status, 0) + number for status, number in _count(results).items()}
+    session.connection().execute(sa.update(Import).where(Import.id == import_id).values(counts=counts))
+
+
+def _finish(session: Session, import_id: int, done: int) -> Import:
+    _claim(session, import_id, done, 0)
+    finished = get(session, import_id)
+    finished.state, finished.finished_at = ImportState.DONE, clock.now()
+    session.flush()
+    return finished
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    sha256: str
+    columns: Columns
+    rows: Iterator[Row]
+    """Those after the header."""
+
+
+def _accept(session: Session, source: Source, file_name: str) -> _Accepted:
+    consent.check_suppression_key(session)  # without it nobody who left would be known
+    sheet = open_spreadsheet(source, file_name)
+    rows = sheet.rows()
+    _, header = next(rows, (0, []))
+    return _Accepted(sheet.sha256, match(header), rows)
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while batch := list(islice(rows, BATCH)):
+        yield batch
+
+
+def _take(
+    session: Session, columns: Columns, batch: Sequence[Row], consents: Sequence[ConsentIn], import_id: int
+) -> list[RowResult]:
+    built = [build(columns, cells, consents) for _, cells in batch]
+    taken = iter(take_in_many(session, [row.data for row in built if row.data], import_id=import_id))
+    return [
+        _result(columns, number, cells, row, next(taken) if row.data else None)
+        for (number, cells), row in zip(batch, built, strict=True)
+    ]
+
+
+def _result(columns: Columns, number: int, cells: list[str], built: Built, taken: Taken | None) -> RowResult:
+    """What to tell of a row: why it was refused, else the first thing to review."""
+    if taken is None:
+        return RowResult(
+            number, RowStatus.REFUSED, built.code, built.field, columns.header_of(built.field), values=columns.values(cells)
+        )
+    codes = [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
+    if not codes:
+        return RowResult(number, taken.status, contact_id=taken.contact_id)
+    code, field = codes[0]
+    field = field or _FIELDS.get(code)
+    return RowResult(number, taken.status, code, field, columns.header_of(field), taken.contact_id, columns.values(cells))
+
+
+def _count(results: Sequence[RowResult]) -> dict[str, int]:
+    counted = Counter(result.status for result in results)
+    return {status.value: counted[status] for status in RowStatus}
+
+
+# --- what became of it -----------------------------------------------------------------------------------------------------
+
+
+def get(session: Session, import_id: int) -> Import:
+    """An import; NotFound(import_not_found)."""
+    found = session.get(Import, import_id)
+    if found is None:
+        raise NotFound("import_not_found")
+    return found
+
+
+def find(session: Session, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Import], str | None]:
+    """Imports, newest first."""
+    rows, following = keyset_page(session, sa.select(Import), [Import.id], cursor=cursor, limit=limit, descending=True)
+    return [row[0] for row in rows], following
+
+
+def results(
+    session: Session, import_id: int, *, status: RowStatus | None = None, cursor: str | None = None, limit: int = 50
+) -> tuple[list[RowResult], str | None]:
+    """What became of each row, in the order of the file, of one status or of all; errors: import_not_found, cursor_invalid."""
+    headers = get(session, import_id).columns
+    wanted = sa.select(ImportRow).where(ImportRow.import_id == import_id)
+    if status is not None:
+        wanted = wanted.where(ImportRow.status == status)
+    rows, following = keyset_page(session, wanted, [ImportRow.number], cursor=cursor, limit=limit)
+    return [_stored(row[0], headers) for row in rows], following
+
+
+def _stored(row: ImportRow, headers: dict[str, str]) -> RowResult:
+    column = next((headers[name] for name in fed_by(row.field) if name in headers), None)
+    return RowResult(row.number, row.status, row.code, row.field, column, row.contact_id, row.values)

@@ -1,0 +1,216 @@
+"""What one row that comes in does to one person: a rule per kind of data, without asking the database.
+
+An empty cell never erases. The first row of a file that speaks of a person replaces what differs (names are only
+completed); later rows of the same file only fill what is empty, so that a second import of the file changes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from crm.people.addresses import Address
+from crm.people.models import Channel, ConsentState, LeaderSector, Purpose, Treatment
+from crm.people.organizations import organization_key
+from crm.people.places import Located
+from crm.people.schemas import ConsentIn, ContactIn
+from crm.people.tags import tag_key
+
+NAMES = ("given_names", "first_surname", "second_surname")
+SIMPLE = ("preferred_name", "treatment", "academic_title", "language", "phone", "home_borough", "source")
+PLACE = ("city_id", "city_as_typed", "country")
+COLUMNS = NAMES + SIMPLE + PLACE
+"""Columns of `contact` that a row may give."""
+
+
+class Row(NamedTuple):
+    """A row that came in, with its addresses checked."""
+
+    data: ContactIn
+    addresses: list[Address]
+    hashes: list[str]
+
+
+@dataclass(eq=False)
+class HeldPost:
+    """A current post in an organization, stored (with its id) or new."""
+
+    organization: str
+    title: str | None
+    id: int | None = None
+    title_before: str | None = None
+
+
+@dataclass(eq=False)
+class Person:
+    """What is known of one person while rows are taken in, and what they added."""
+
+    id: int | None = None
+    given_names: str = ""
+    first_surname: str = ""
+    second_surname: str | None = None
+    preferred_name: str | None = None
+    treatment: Treatment | None = None
+    academic_title: str | None = None
+    language: Any = None
+    phone: str | None = None
+    city_id: int | None = None
+    city_as_typed: str | None = None
+    country: str | None = None
+    home_borough: str | None = None
+    source: str | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    """The columns as they are stored, when they are."""
+    is_blocked: bool = False
+    has_left: bool = False
+    is_told: bool = False
+    """An earlier row of the same file spoke of this person."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Active ones: key to spelling."""
+    hashes: list[str] = field(default_factory=list)
+    """Of all stored addresses, retired ones too: whoever left by one of them left."""
+    preferred: tuple[int, str] | None = None
+    """Id and hash of the stored address that is written to."""
+    retired: set[str] = field(default_factory=set)
+    """Keys of addresses that were retired; no row brings them back."""
+    new_addresses: list[tuple[Address, str]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    """Key to spelling."""
+    new_tags: dict[str, str] = field(default_factory=dict)
+    sectors: set[LeaderSector] = field(default_factory=set)
+    new_sectors: list[LeaderSector] = field(default_factory=list)
+    posts: dict[str, HeldPost] = field(default_factory=dict)
+    """By `organization_key`."""
+    consents: dict[tuple[Purpose, Channel], ConsentState] = field(default_factory=dict)
+    new_consents: list[ConsentIn] = field(default_factory=list)
+
+    @property
+    def has_new_parts(self) -> bool:
+        new_posts = any(post.id is None or post.title != post.title_before for post in self.posts.values())
+        return bool(self.new_addresses or self.new_tags or self.new_sectors or self.new_consents or new_posts)
+
+    @property
+    def changed_columns(self) -> list[str]:
+        return [column for column in COLUMNS if getattr(self, column) != self.before[column]]
+
+
+Place = Callable[[str | None, str | None], Located]
+
+
+def merge(person: Person, row: Row, place: Place) -> tuple[bool, list[str]]:
+    """Give a row to its person: whether something changed, and codes of what to review."""
+    data = row.data
+    warnings: list[str] = []
+    changed = _merge_names(person, data)
+    changed |= _merge_simple(person, data)
+    if data.city or data.country:
+        changed |= _merge_place(person, place(data.city, data.country), warnings)
+    changed |= _merge_addresses(person, row)
+    changed |= _merge_tags(person, data.tags)
+    changed |= _merge_sectors(person, data.leader_sectors)
+    changed |= _merge_post(person, data, warnings)
+    changed |= _merge_consents(person, data.consents, warnings)
+    person.is_told = True
+    return changed, warnings
+
+
+def _merge_names(person: Person, data: ContactIn) -> bool:
+    """Complete the names; a second surname only behind the same first one."""
+    changed = False
+    for column in NAMES[:2]:
+        if not getattr(person, column) and getattr(data, column):
+            setattr(person, column, getattr(data, column))
+            changed = True
+    if data.second_surname and not person.second_surname and tag_key(data.first_surname) == tag_key(person.first_surname):
+        person.second_surname = data.second_surname
+        changed = True
+    return changed
+
+
+def _merge_simple(person: Person, data: ContactIn) -> bool:
+    changed = False
+    for column in SIMPLE:
+        told = getattr(data, column)
+        if told is not None:
+            known = getattr(person, column)
+            if known is None or (known != told and not person.is_told):
+                setattr(person, column, told)
+                changed = True
+    return changed
+
+
+def _merge_place(person: Person, told: Located, warnings: list[str]) -> bool:
+    """City, spelling and country change together; a country alone never erases a city."""
+    warnings += told.warnings
+    before = (person.city_id, person.city_as_typed, person.country)
+    differs = bool(told.country and person.country and told.country != person.country)
+    if told.city is not None or told.city_as_typed:
+        is_settled = person.city_id is not None or person.city_as_typed is not None or differs
+        if not (is_settled and person.is_told):
+            person.city_id = told.city.id if told.city is not None else None
+            person.city_as_typed = None if told.city is not None else told.city_as_typed
+            person.country = told.country or (person.country if told.city is None else None)
+    elif differs and person.city_id is not None:
+        warnings.append("country_differs_from_city")
+    elif told.country and (person.country is None or not person.is_told):
+        person.country = told.country
+    return before != (person.city_id, person.city_as_typed, person.country)
+
+
+def _merge_addresses(person: Person, row: Row) -> bool:
+    changed = False
+    for address, address_hash in zip(row.addresses, row.hashes, strict=True):
+        if address.key not in person.addresses and address.key not in person.retired:
+            person.addresses[address.key] = address.text
+            person.new_addresses.append((address, address_hash))
+            changed = True
+    return changed
+
+
+def _merge_tags(person: Person, names: list[str]) -> bool:
+    fresh = {key: name for key, name in ((tag_key(name), name) for name in names) if key not in person.tags}
+    person.tags |= fresh
+    person.new_tags |= fresh
+    return bool(fresh)
+
+
+def _merge_sectors(person: Person, sectors: list[LeaderSector]) -> bool:
+    fresh = [sector for sector in dict.fromkeys(sectors) if sector not in person.sectors]
+    person.sectors.update(fresh)
+    person.new_sectors += fresh
+    return bool(fresh)
+
+
+def _merge_post(person: Person, data: ContactIn, warnings: list[str]) -> bool:
+    if not data.organization:
+        if data.post:
+            warnings.append("post_without_organization")
+        return False
+    key = organization_key(data.organization)
+    held = person.posts.get(key)
+    if held is None:
+        person.posts[key] = HeldPost(data.organization, data.post)
+        return True
+    if data.post and held.title != data.post and (held.title is None or not person.is_told):
+        held.title = data.post
+        return True
+    return False
+
+
+def _merge_consents(person: Person, consents: list[ConsentIn], warnings: list[str]) -> bool:
+    """Add what says something new; a revocation is never overridden."""
+    changed = False
+    for consent in consents:
+        said = person.consents.get((consent.purpose, consent.channel))
+        if said is consent.state:
+            continue
+        if said is ConsentState.REVOKED:
+            warnings.append("consent_revoked_kept")
+            continue
+        person.consents[consent.purpose, consent.channel] = consent.state
+        person.new_consents.append(consent)
+        changed = True
+    return changed
+
+
+def grants_mail(consents: list[ConsentIn]) -> bool:
+    return any(consent.state is ConsentState.GRANTED and consent.channel is Channel.EMAIL for consent in consents)

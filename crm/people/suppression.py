@@ -1,0 +1,171 @@
+"""Addresses that are never written to again, kept by keyed hash apart from the contact, so that no import revives anyone.
+
+Each one is also a line of a journal outside the database, so that restoring an older backup forgets nobody who left.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.orm import Session, SessionTransaction
+
+from crm import clock, history
+from crm.database import insert_new, keys_of
+from crm.errors import Unavailable
+from crm.people.addresses import address_key
+from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionReason
+
+LEFT = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.ERASED)
+"""The person left, by own will or by law: none of their addresses is written to. A bounce judges one address only."""
+
+
+def is_suppressed(hash_column: Any, reasons: Iterable[SuppressionReason] | None = None) -> sa.ColumnElement[bool]:
+    """Whether the address of a hash must not be written to, for any reason or for some."""
+    found = sa.select(Suppression.id).where(Suppression.address_hash == hash_column)
+    if reasons is not None:
+        found = found.where(Suppression.reason.in_(list(reasons)))
+    return found.correlate_except(Suppression).exists()
+
+
+def suppress(session: Session, address: str, reason: SuppressionReason, *, happened_on: date, proof: str) -> None:
+    """Never write to an address again, whether or not it is in the network; a second call for the same reason does nothing.
+
+    Revokes what the person of the address had granted, unless the address merely bounced. InvalidInput(address_invalid).
+    """
+    address_hash = keys_of(session).suppression_hash(address_key(address))
+    session.flush()
+    known = sa.select(Suppression.id).where(Suppression.address_hash == address_hash, Suppression.reason == reason)
+    if session.scalar(known) is None:
+        _insert(session, address_hash, reason, happened_on, proof)
+    if reason in LEFT:
+        _revoke_granted(session, address_hash, reason, happened_on, proof)
+
+
+def _insert(session: Session, address_hash: str, reason: SuppressionReason, happened_on: date, proof: str) -> None:
+    actor: history.Actor = session.info.get("actor", history.SYSTEM)
+    row = {
+        "address_hash": address_hash,
+        "key_fingerprint": keys_of(session).suppression_fingerprint,
+        "reason": reason,
+        "happened_on": happened_on,
+        "recorded_at": clock.now(),
+    }
+    whole = {**row, "proof": proof, "actor_kind": actor.kind.value, "actor_id": actor.id}
+    insert_new(session, Suppression.__table__, [whole], unique=["address_hash", "reason"])
+    _write_after_commit(session, row)
+
+
+def _revoke_granted(session: Session, address_hash: str, reason: SuppressionReason, happened_on: date, proof: str) -> None:
+    owners = sa.select(EmailAddress.contact_id).where(EmailAddress.suppression_hash == address_hash)
+    last = (
+        sa.select(sa.func.max(Consent.id))
+        .where(Consent.contact_id.in_(owners))
+        .group_by(Consent.contact_id, Consent.purpose, Consent.channel)
+    )
+    granted = sa.select(Consent).where(Consent.id.in_(last), Consent.state == ConsentState.GRANTED)
+    if reason is not SuppressionReason.ERASED:
+        granted = granted.where(Consent.channel == Channel.EMAIL)
+    actor: history.Actor = session.info.get("actor", history.SYSTEM)
+    session.add_all(
+        Consent(
+            contact_id=row.contact_id,
+            purpose=row.purpose,
+            channel=row.channel,
+            state=ConsentState.REVOKED,
+            evidence=proof,
+            source="unsubscribe",
+            given_on=happened_on,
+            actor_kind=actor.kind.value,
+            actor_id=actor.id,
+        )
+        for row in session.scalars(granted)
+    )
+    session.flush()
+
+
+def reasons_of(session: Session, hashes: Iterable[str]) -> dict[str, set[SuppressionReason]]:
+    """Why each of some hashes is not written to; those that may be are absent."""
+    found: dict[str, set[SuppressionReason]] = {}
+    rows = session.execute(
+        sa.select(Suppression.address_hash, Suppression.reason).where(Suppression.address_hash.in_(list(hashes)))
+    )
+    for address_hash, reason in rows:
+        found.setdefault(address_hash, set()).add(reason)
+    return found
+
+
+def check_suppression_key(session: Session) -> None:
+    """Refuse to send when suppressions were hashed with a key that is not here: Unavailable(suppression_key_missing)."""
+    other = sa.select(Suppression.id).where(Suppression.key_fingerprint != keys_of(session).suppression_fingerprint)
+    if session.scalar(sa.select(other.exists())):
+        raise Unavailable("suppression_key_missing")
+
+
+# --- the journal -----------------------------------------------------------------------------------------------------------
+
+
+def _write_after_commit(session: Session, row: dict[str, Any]) -> None:
+    """Keep a line until the transaction is committed; a savepoint that is rolled back takes its lines with it."""
+    inside: list[SessionTransaction] = []
+    transaction = session.get_nested_transaction()
+    while transaction is not None:
+        inside.append(transaction)
+        transaction = transaction.parent
+    session.info.setdefault("journal_pending", []).append((inside, row))
+
+
+@event.listens_for(Session, "after_commit")
+def _write_pending(session: Session) -> None:
+    if session.info.get("journal_pending") and not session.in_nested_transaction():
+        append(session.info["journal"], [row for _, row in session.info.pop("journal_pending")])
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget_pending(session: Session, transaction: SessionTransaction) -> None:
+    pending = session.info.get("journal_pending")
+    if pending:
+        whole = transaction.parent is None
+        session.info["journal_pending"] = [] if whole else [kept for kept in pending if transaction not in kept[0]]
+
+
+def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Add lines to the journal and wait until the disk has them. A line holds hashes, a reason and dates: nobody's address."""
+    lines = "".join(json.dumps(row, default=_plain, separators=(",", ":")) + "\n" for row in rows)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, lines.encode("ascii"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: date | datetime) -> str:
+    return value.isoformat()
+
+
+def take_journal(session: Session) -> int:
+    """Add to the database what only the journal remembers (after restoring an older backup); returns how many were added."""
+    path: Path = session.info["journal"]
+    if not path.exists():
+        return 0
+    lines = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines() if line.endswith("}")]
+    stored = {(row.address_hash, row.reason) for row in session.execute(sa.select(Suppression.address_hash, Suppression.reason))}
+    missing = {(line["address_hash"], SuppressionReason(line["reason"])): line for line in lines}
+    rows = [
+        {
+            **line,
+            "reason": reason,
+            "happened_on": date.fromisoformat(line["happened_on"]),
+            "recorded_at": datetime.fromisoformat(line["recorded_at"]),
+            "proof": path.name,
+        }
+        for (address_hash, reason), line in missing.items()
+        if (address_hash, reason) not in stored
+    ]
+    insert_new(session, Suppression.__table__, rows, unique=["address_hash", "reason"])
+    return len(rows)

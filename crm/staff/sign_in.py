@@ -1,0 +1,138 @@
+"""Signing in and out: throttled by rows of the database, with sessions kept on the server.
+
+A cookie holds a random token of which only the SHA-256 is stored. A session ends after `IDLE` without use, after `LIFE`
+in any case, and at once when its account is disabled.
+"""
+
+import hashlib
+import hmac
+import secrets
+from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from sqlalchemy import delete, event, func, select
+from sqlalchemy.orm import Session
+
+from crm import clock, history
+from crm.database import keys_of
+from crm.errors import NotSignedIn, TooMany
+from crm.history import Actor, ActorKind
+from crm.staff import accounts
+from crm.staff.models import Account, SignInAttempt, StaffSession
+
+IDLE = timedelta(hours=8)
+LIFE = timedelta(days=7)
+TOUCH = timedelta(minutes=1)
+"""How old `seen_at` may grow before a request writes it again."""
+WINDOW = timedelta(minutes=15)
+FAILURES_OF_ADDRESS = 5
+FAILURES_OF_NETWORK = 20
+"""Failures in a `WINDOW` after which the next tries are refused unread."""
+
+
+def sign_in(session: Session, email: str, password: str, network: str) -> tuple[StaffSession, str]:
+    """Open a session for an account; return it and the token for the cookie.
+
+    ``network`` is the address that the request came from. NotSignedIn(sign_in_failed) whatever was wrong, after the same
+    work; TooMany(too_many_sign_ins). A failure is remembered even though its transaction is rolled back by the error.
+    """
+    marks = (_mark(session, "address", accounts.typed_key(email) or email), _mark(session, "network", _network(network)))
+    _refuse_many(session, marks)
+    account = session.scalar(select(Account).where(Account.email == accounts.typed_key(email)).with_for_update())
+    if not accounts.password_is_right(account, password) or account is None:
+        _remember(session, marks, account.id if account else None)
+        raise NotSignedIn("sign_in_failed")
+    session.execute(delete(SignInAttempt).where(SignInAttempt.key == marks[0]))
+    return _open(session, account)
+
+
+def session_of(session: Session, token: str) -> tuple[StaffSession, Account] | None:
+    """The living session of a token and its account, or None. It only reads: see `needs_touch`."""
+    now = clock.now()
+    found = session.execute(
+        select(StaffSession, Account)
+        .join(Account, Account.id == StaffSession.account_id)
+        .where(StaffSession.token_hash == _digest(token), Account.disabled_at.is_(None))
+        .where(StaffSession.seen_at > now - IDLE, StaffSession.created_at > now - LIFE)
+    ).one_or_none()
+    return (found[0], found[1]) if found else None
+
+
+def needs_touch(staff_session: StaffSession) -> bool:
+    """Whether `touch` is due, so that a page costs a write at most once a minute."""
+    return staff_session.seen_at < clock.now() - TOUCH
+
+
+def touch(session: Session, staff_session: StaffSession) -> None:
+    """Note that a session is in use. It writes: call it in a write transaction, never in that of a page that only reads."""
+    stored = session.get(StaffSession, staff_session.id)
+    if stored is not None:
+        stored.seen_at = clock.now()
+        session.flush()
+
+
+def sign_out(session: Session, staff_session: StaffSession) -> None:
+    """End a session. Twice is the same as once."""
+    session.execute(delete(StaffSession).where(StaffSession.id == staff_session.id))
+
+
+def _open(session: Session, account: Account) -> tuple[StaffSession, str]:
+    now, token = clock.now(), secrets.token_urlsafe(32)
+    session.execute(delete(StaffSession).where((StaffSession.seen_at <= now - IDLE) | (StaffSession.created_at <= now - LIFE)))
+    opened = StaffSession(
+        token_hash=_digest(token), csrf_token=secrets.token_urlsafe(32), account_id=account.id, created_at=now, seen_at=now
+    )
+    session.add(opened)
+    session.flush()
+    session.info["actor"] = Actor(ActorKind.ACCOUNT, account.id)
+    history.note(session, "account", account.id, event="signed_in")
+    return opened, token
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+# --- throttle --------------------------------------------------------------------------------------------------------------
+
+
+def _mark(session: Session, kind: str, value: str) -> str:
+    """A keyed hash: the rows of failures tell nobody's address and no network."""
+    message = f"sign_in:{kind}:{value.casefold()}".encode("utf-8", "replace")
+    return hmac.new(keys_of(session).links[0], message, hashlib.sha256).hexdigest()
+
+
+def _network(address: str) -> str:
+    """An IPv4 address itself; of an IPv6 address the /64 that one household holds."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
+
+
+def _refuse_many(session: Session, marks: tuple[str, str]) -> None:
+    counted = select(SignInAttempt.key, func.count(SignInAttempt.id)).where(
+        SignInAttempt.key.in_(marks), SignInAttempt.at > clock.now() - WINDOW
+    )
+    failures = {row[0]: row[1] for row in session.execute(counted.group_by(SignInAttempt.key))}
+    if failures.get(marks[0], 0) >= FAILURES_OF_ADDRESS or failures.get(marks[1], 0) >= FAILURES_OF_NETWORK:
+        raise TooMany("too_many_sign_ins", minutes=int(WINDOW.total_seconds() // 60))
+
+
+def _remember(session: Session, marks: tuple[str, str], account_id: int | None) -> None:
+    """Write a failure now and, if the error rolls this transaction back, once more in one of its own."""
+
+    def write_again(undone: Session) -> None:
+        with Session(undone.get_bind()) as own, own.begin():
+            _write_failure(own, marks, account_id)
+
+    _write_failure(session, marks, account_id)
+    event.listen(session, "after_rollback", write_again, once=True)
+
+
+def _write_failure(session: Session, marks: tuple[str, str], account_id: int | None) -> None:
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < clock.now() - WINDOW))
+    session.add_all(SignInAttempt(key=mark) for mark in marks)
+    session.flush()
+    history.note(session, "account", account_id, event="sign_in_refused")

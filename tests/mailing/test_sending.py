@@ -1,0 +1,284 @@
+"""Sending through the ledger, against a real mail server: nobody twice, nobody lost, nobody blamed for the relay."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+
+import pytest
+import sqlalchemy as sa
+import time_machine
+
+from crm import clock
+from crm.config import Settings
+from crm.database import Database
+from crm.mailing import deliveries, relays, sends
+from crm.mailing.deliveries import Settled
+from crm.mailing.faults import Reply, Step, judge
+from crm.mailing.models import Delivery, DeliveryState, Relay, SendState
+from crm.mailing.schemas import SendIn
+from crm.people import consent
+from crm.people.models import Contact, SuppressionReason
+from crm.people.suppression import reasons_of
+from tests.mailing.factories import NOW, begun, campaign, marker, move, network, states, way
+from tests.mailing.mail_server import DROP, MailServer, running
+from tests.people.factories import address_of
+
+S = DeliveryState
+
+
+def order(database: Database, settings: Settings, count: int) -> int:
+    with database.session() as session:
+        return begun(session, settings, count).id
+
+
+def forgive(database: Database, settings: Settings) -> None:
+    """As if the relay's rest were over."""
+    with database.session() as session:
+        session.execute(sa.update(Relay).values(resting_until=None))
+
+
+def test_sends_to_each_person_their_own_mail_and_nobody_elses(database: Database, settings: Settings) -> None:
+    """1,500 mails with a marker each, over connections that break, mails refused for a while and a run cut short."""
+    count, dropped = 1500, set[str]()
+    server = MailServer()
+
+    def rude(address: str) -> str | None:
+        number = int(re.findall(r"\d+", address)[0])
+        if number % 200 == 7 and address not in dropped:
+            dropped.add(address)
+            return DROP if number % 400 == 7 else "421 4.7.0 too many mails on this connection"
+        return None
+
+    server.on_rcpt = rude
+    send_id = order(database, settings, count)
+    with running(server):
+        move(database, send_id, way(settings, server), stop=lambda: len(server.accepted) > 400)
+        for _ in range(30):
+            forgive(database, settings)
+            move(database, send_id, way(settings, server))
+    with database.session(write=False) as session:
+        assert states(session, send_id) == {S.SENT: count}
+        assert sends.get(session, send_id).state is SendState.DONE
+    assert len(dropped) == 8
+    assert server.recipients == {address_of(number): 1 for number in range(count)}
+    for accepted in server.accepted:
+        own = marker(int(re.findall(r"\d+", accepted.recipient)[0]))
+        mail = accepted.mail
+        seen = [mail["subject"], mail["to"], accepted.text("plain"), accepted.text("html")]
+        for text in seen:
+            assert set(re.findall(r"Marca\d{5}x", str(text))) == {own}
+    links = {str(accepted.mail["list-unsubscribe"]) for accepted in server.accepted}
+    assert len(links) == len({accepted.mail["message-id"] for accepted in server.accepted}) == count
+
+
+def test_sends_nobody_twice_with_two_workers_at_once(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 120)
+    with running() as server, ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(move, database, send_id, way(settings, server)) for _ in range(2)]
+        accepted = sum(run.result() for run in runs)
+    assert accepted == 120
+    assert set(server.recipients.values()) == {1}
+    assert len(server.recipients) == 120
+
+
+def test_judges_each_refusal_and_accounts_for_everyone(database: Database, settings: Settings) -> None:
+    answers = {
+        address_of(1): "550 5.1.1 no such user",
+        address_of(2): "452 4.2.2 mailbox full",
+        address_of(3): "550 5.7.1 not by our rules",
+        address_of(4): "552 5.2.3 too large for this mailbox",
+    }
+    send_id = order(database, settings, 10)
+    with running(MailServer(on_rcpt=answers.get, on_data=lambda address: DROP if address == address_of(5) else None)) as server:
+        for hours in (0, 0.01, 0.1, 0.4, 2, 7, 32):
+            with time_machine.travel(clock.now() + timedelta(hours=hours)):
+                forgive(database, settings)
+                move(database, send_id, way(settings, server))
+    with database.session(write=False) as session:
+        rows = session.scalars(sa.select(Delivery).where(Delivery.send_id == send_id)).all()
+        by_address = {row.address: (row.state, row.reason) for row in rows}
+        assert by_address[address_of(1)] == (S.FAILED, "mailbox_unknown")
+        assert by_address[address_of(2)] == (S.DEFERRED, "mailbox_full")
+        assert by_address[address_of(3)] == (S.FAILED, "policy")
+        assert by_address[address_of(4)] == (S.FAILED, "too_large")
+        assert by_address[address_of(5)] == (S.IN_DOUBT, "no_clear_answer")
+        counts = deliveries.counts(session, send_id)
+        assert (counts.sent, counts.failed, counts.deferred, counts.in_doubt, counts.total) == (5, 3, 1, 1, 10)
+        assert sends.get(session, send_id).state is SendState.SENDING
+        judged = {row.address for row in rows if row.address_hash and reasons_of(session, [row.address_hash])}
+        assert judged == {address_of(1)}
+    assert set(server.recipients.values()) == {1}
+
+
+def test_tries_a_full_mailbox_again_and_gives_up_after_72_hours(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 1)
+    tries = 0
+    with running(MailServer(on_rcpt=lambda _: "452 4.2.2 full")) as server:
+        start = clock.now()
+        for hours in (0, 0.1, 0.4, 2, 7, 32, 58, 84, 120):
+            with time_machine.travel(start + timedelta(hours=hours)):
+                forgive(database, settings)
+                move(database, send_id, way(settings, server))
+                tries += 1
+    with database.session(write=False) as session:
+        delivery = session.scalars(sa.select(Delivery)).one()
+        assert (delivery.state, delivery.reason) == (S.FAILED, "gave_up")
+        assert 6 <= delivery.attempts < tries
+        assert sends.get(session, send_id).state is SendState.DONE
+
+
+def test_pauses_and_says_why_when_the_relay_is_not_there(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 3)
+    with running() as server:
+        gone = way(settings, server)
+    for _ in range(relays.TROUBLES_THAT_PAUSE):
+        forgive(database, settings)
+        assert move(database, send_id, gone) == 0
+    with database.session(write=False) as session:
+        told = sends.to_out(session, sends.get(session, send_id))
+        assert (told.state, told.reason) == (SendState.PAUSED, "relay_unreachable")
+        assert told.sentence
+        assert "servidor de correo" in told.sentence
+        assert told.counts.pending == 3
+    with running(server), database.session() as session:
+        sends.resume(session, send_id, settings)
+    with running(server):
+        assert move(database, send_id, gone) == 3
+
+
+def test_rests_after_a_trouble_of_the_relay(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 3)
+    with running(MailServer(on_mail=lambda _: "451 4.3.0 disk full")) as server:
+        assert move(database, send_id, way(settings, server)) == 0
+        server.on_mail = lambda _: None
+        assert move(database, send_id, way(settings, server)) == 0, "it rests"
+        forgive(database, settings)
+        assert move(database, send_id, way(settings, server)) == 3
+
+
+def test_pauses_a_send_to_a_list_of_mailboxes_that_do_not_exist(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 60)
+    with running(MailServer(on_rcpt=lambda _: "550 5.1.1 unknown")) as server:
+        move(database, send_id, way(settings, server))
+    with database.session(write=False) as session:
+        send = sends.get(session, send_id)
+        assert (send.state, send.reason) == (SendState.PAUSED, "hard_bounces")
+        assert deliveries.counts(session, send_id).failed < 25
+
+
+def test_skips_at_the_claim_whoever_left_since(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 4)
+    today = date(2026, 11, 22)
+    with database.session() as session:
+        consent.suppress(session, address_of(0), SuppressionReason.UNSUBSCRIBED, happened_on=today, proof="llamada")
+        consent.suppress(session, address_of(1), SuppressionReason.COMPLAINED, happened_on=today, proof="oficio")
+        session.execute(sa.update(Contact).where(Contact.given_names == marker(2)).values(blocked_at=clock.now()))
+    with running() as server:
+        assert move(database, send_id, way(settings, server)) == 1
+    with database.session(write=False) as session:
+        assert deliveries.skipped_by_reason(session, send_id) == {"unsubscribed": 1, "suppressed": 1, "blocked": 1}
+        assert sends.get(session, send_id).state is SendState.DONE
+    assert list(server.recipients) == [address_of(3)]
+
+
+def test_pauses_resumes_and_cancels_each_twice(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 40)
+    with running() as server:
+        move(database, send_id, way(settings, server), stop=lambda: len(server.accepted) >= 10)
+        with database.session() as session:
+            assert [sends.pause(session, send_id).state for _ in range(2)] == [SendState.PAUSED] * 2
+        gone = len(server.accepted)
+        assert 10 <= gone < 40
+        assert move(database, send_id, way(settings, server)) == 0
+        with database.session() as session:
+            assert [sends.resume(session, send_id, settings).state for _ in range(2)] == [SendState.SENDING] * 2
+        move(database, send_id, way(settings, server), stop=lambda: len(server.accepted) >= gone + 5)
+        with database.session() as session:
+            assert [sends.cancel(session, send_id).state for _ in range(2)] == [SendState.CANCELLED] * 2
+        assert move(database, send_id, way(settings, server)) == 0
+    with database.session(write=False) as session:
+        counts = deliveries.counts(session, send_id)
+        assert counts.sent == len(server.accepted)
+        assert counts.total == 40
+        assert deliveries.skipped_by_reason(session, send_id) == {"cancelled": 40 - counts.sent}
+
+
+def test_holds_a_send_that_grew_until_a_person_accepts(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 3)
+        send_id = sends.order(session, campaign(session).id, SendIn(when=NOW), settings).id
+        network(session, 2, first=10)
+    with database.session() as session:
+        send = sends.start(session, send_id, settings)
+        assert (send.state, send.reason) == (SendState.HELD, "audience_grew")
+        assert sends.counts(session, send).total == 3
+        assert sends.resume(session, send_id, settings).state is SendState.SENDING
+        assert deliveries.counts(session, send_id).pending == 5
+
+
+def test_holds_a_send_that_is_an_hour_late(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 1)
+        send_id = sends.order(session, campaign(session).id, SendIn(when=NOW), settings).id
+    for minutes, state in ((59, SendState.SENDING), (61, SendState.HELD)):
+        with database.session() as session, time_machine.travel(clock.now() + timedelta(minutes=minutes)):
+            send = sends.start(session, send_id, settings)
+            assert send.state is state
+            session.rollback()
+
+
+def test_keeps_the_content_that_was_confirmed(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        send = begun(session, settings, 2)
+        written = send.campaign.variants[0]
+        written.blocks = [{"type": "text", "body": "Otro texto"}]
+        send_id = send.id
+    with running() as server:
+        move(database, send_id, way(settings, server))
+    assert all("Otro texto" not in accepted.text() for accepted in server.accepted)
+
+
+def test_puts_in_doubt_what_nobody_finished_and_settles_it_by_proof(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        send = begun(session, settings, 3)
+        lease = timedelta(seconds=60)
+        due = deliveries.candidates(session, send, relay_is_local=True)
+        claimed = deliveries.claim(session, due, "worker-1", 2, lease)
+        send_id = send.id
+    assert len(claimed) == 2
+    with database.session() as session, time_machine.travel(clock.now() + lease * 2):
+        assert deliveries.expire(session) == 2
+        assert states(session, send_id) == {S.IN_DOUBT: 2, S.PENDING: 1}
+    with database.session() as session:
+        again = deliveries.claim(session, due, "worker-2", 5, lease)
+        assert {one.id for one in again}.isdisjoint(one.id for one in claimed), "never sent again by itself"
+        reply = Reply(Step.MESSAGE, 250, "2.0.0 ok")
+        settled = Settled(claimed[0].id, reply, judge(reply))
+        assert not deliveries.settle(session, claimed[0], settled, "worker-2"), "fenced"
+        assert deliveries.settle(session, claimed[0], settled, "worker-1")
+        assert states(session, send_id) == {S.SENT: 1, S.IN_DOUBT: 1, S.SENDING: 1}
+
+
+def test_refuses_to_send_without_the_key_of_the_suppressions(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        consent.suppress(session, "x@example.org", SuppressionReason.UNSUBSCRIBED, happened_on=date(2026, 1, 1), proof="carta")
+        network(session, 1)
+        send_id = sends.order(session, campaign(session).id, SendIn(when=NOW), settings).id
+        session.execute(sa.text("UPDATE suppression SET key_fingerprint = 'another'"))
+    with database.session() as session:
+        assert sends.start(session, send_id, settings).reason == "suppression_key_missing"
+
+
+@pytest.mark.parametrize("limit", [2, 30, 120])
+def test_never_lets_more_mails_leave_in_a_minute_than_told(database: Database, settings: Settings, limit: int) -> None:
+    with database.session() as session:
+        relay_id = relays.row_of(session, settings).id
+        now, leaving = 1000.0, []
+        for step in range(limit * 3):
+            wait = relays.take_slot(session, relay_id, limit, now)
+            leaving.append(now + wait)
+            now += wait * 0.7 if step % 3 else wait
+    for moment in leaving:
+        assert sum(moment <= other < moment + 60 for other in leaving) <= limit
+    whole = leaving[-1] - leaving[0]
+    assert len(leaving) / whole * 60 >= limit - 1.5

@@ -1,0 +1,107 @@
+"""One connection against a real, sometimes rude, mail server."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from crm.config import RelayAddress
+from crm.mailing.faults import Reply, Step, Verdict, judge
+from crm.mailing.smtp import Connection, ConnectionFailed, Timeouts
+from tests.mailing.mail_server import DROP, MailServer, running
+
+MAIL = b"Subject: x\r\n\r\n.hola\r\n..\r\nfin"
+QUICK = Timeouts(step=2, message=2)
+
+
+def hand_over(relay: RelayAddress, *recipients: str) -> list[Reply]:
+    async def conversation() -> list[Reply]:
+        connection = await Connection.open(relay, timeouts=QUICK)
+        try:
+            return [await connection.hand_over("red@example.org", recipient, MAIL) for recipient in recipients]
+        finally:
+            await connection.leave()
+
+    return asyncio.run(conversation())
+
+
+def test_hands_over_mails_whole_on_one_connection() -> None:
+    with running() as server:
+        replies = hand_over(server.relay, "ana@example.org", "luz@example.org")
+    assert [reply.code for reply in replies] == [250, 250]
+    assert [mail.recipient for mail in server.accepted] == ["ana@example.org", "luz@example.org"]
+    assert {mail.content for mail in server.accepted} == {MAIL + b"\r\n"}
+
+
+def test_goes_on_after_a_refused_recipient() -> None:
+    with running(MailServer(on_rcpt=lambda address: "550 5.1.1 unknown" if "nadie" in address else None)) as server:
+        replies = hand_over(server.relay, "nadie@example.org", "ana@example.org")
+    assert [(reply.step, reply.code) for reply in replies] == [(Step.RCPT, 550), (Step.MESSAGE, 250)]
+
+
+def test_offers_smtputf8_only_where_it_is_needed() -> None:
+    with running() as server:
+        assert hand_over(server.relay, "peña@example.org")[0].code == 250
+    assert server.accepted[0].recipient == "peña@example.org"
+
+
+@pytest.mark.parametrize(
+    ("rude", "step", "verdict"),
+    [
+        (lambda server: setattr(server, "on_mail", lambda _: DROP), Step.MAIL, Verdict.SYSTEM),
+        (lambda server: setattr(server, "on_rcpt", lambda _: DROP), Step.RCPT, Verdict.SYSTEM),
+        (lambda server: setattr(server, "on_rcpt", lambda _: "421 4.3.2 closing"), Step.RCPT, Verdict.SYSTEM),
+    ],
+)
+def test_is_sure_that_nothing_left_when_the_line_breaks_before_the_content(
+    rude: Callable[[MailServer], None], step: Step, verdict: Verdict
+) -> None:
+    server = MailServer()
+    rude(server)
+    with running(server):
+        try:
+            reply = hand_over(server.relay, "ana@example.org")[0]
+        except ConnectionFailed as error:
+            reply = error.reply
+    assert reply.step is step
+    assert judge(reply).verdict is verdict
+    assert server.accepted == []
+
+
+def test_is_in_doubt_when_the_line_breaks_after_the_content() -> None:
+    with running(MailServer(on_data=lambda _: DROP)) as server:
+        reply = hand_over(server.relay, "ana@example.org")[0]
+    assert (reply.step, reply.code) == (Step.MESSAGE, 0)
+    assert judge(reply).verdict is Verdict.IN_DOUBT
+    assert len(server.accepted) == 1
+
+
+def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:
+    with running(MailServer(on_data=lambda _: "299 perhaps")) as server:
+        assert judge(hand_over(server.relay, "ana@example.org")[0]).verdict is Verdict.IN_DOUBT
+
+
+def test_tells_a_closed_door_from_a_rude_one() -> None:
+    with running() as server:
+        closed = server.relay
+    with pytest.raises(ConnectionFailed) as caught:
+        hand_over(closed, "ana@example.org")
+    assert judge(caught.value.reply).reason == "relay_unreachable"
+
+
+def test_waits_no_longer_than_told_for_a_silent_server() -> None:
+    async def conversation() -> Reply:
+        async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.6)
+            writer.close()
+
+        listening = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        relay = RelayAddress(host="127.0.0.1", port=port, tls="none", per_minute=None)
+        with pytest.raises(ConnectionFailed) as caught:
+            await Connection.open(relay, timeouts=Timeouts(step=0.3, message=0.3))
+        await asyncio.sleep(0.5)
+        listening.close()
+        return caught.value.reply
+
+    assert judge(asyncio.run(conversation())).verdict is Verdict.SYSTEM

@@ -1,0 +1,358 @@
+"""Spreadsheets taken in: every row accounted for, twice the same, cut and resumed, nobody revived."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm.database import Base, Database
+from crm.errors import SENTENCES, Conflict, CrmError, InvalidInput, NotFound
+from crm.history import Actor, ActorKind, Change
+from crm.people import consent, imports
+from crm.people.imports import Basis, RowResult
+from crm.people.models import (
+    Consent,
+    Contact,
+    EmailAddress,
+    Import,
+    ImportRow,
+    ImportState,
+    Purpose,
+    RowStatus,
+    SuppressionReason,
+)
+from tests.people.test_spreadsheets import workbook
+
+HEADER = ["Nombre", "Primer apellido", "Segundo apellido", "Correo", "Ciudad", "País", "Etiquetas", "Sector"]
+BASIS = Basis([Purpose.ELECTORAL_INFORMATION], "Hoja de registro del taller", date(2027, 1, 15), "2026-1")
+CREATED, UPDATED, UNCHANGED, REFUSED = RowStatus.CREATED, RowStatus.UPDATED, RowStatus.UNCHANGED, RowStatus.REFUSED
+
+
+def sheet(rows: Sequence[Sequence[str]], header: Sequence[str] = HEADER) -> bytes:
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([header, *rows])
+    return written.getvalue().encode()
+
+
+def people(count: int, start: int = 0) -> list[list[str]]:
+    return [
+        [f"Ana {number}", "Núñez", "López", f"ana{number}@example.org", "Los Ángeles", "US", "taller", "academia"]
+        for number in range(start, start + count)
+    ]
+
+
+def take_in(database: Database, body: bytes, *, basis: Basis | None = None, file_name: str = "red.csv") -> Import:
+    with database.session() as session:
+        begun = imports.begin(session, body, file_name, basis=basis)
+    return imports.run(database, begun.id, body)
+
+
+def results(session: Session, import_id: int, status: RowStatus | None = None) -> list[RowResult]:
+    return imports.results(session, import_id, status=status, limit=200)[0]
+
+
+def statuses(rows: Sequence[RowResult]) -> list[RowStatus]:
+    return [row.status for row in rows]
+
+
+def count(session: Session, model: type[Base]) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(model)) or 0
+
+
+# --- check -----------------------------------------------------------------------------------------------------------------
+
+
+DIRTY = sheet(
+    [
+        *people(2),
+        ["Ana 0", "Núñez", "", "ana0@example.org", "", "", "boletín", ""],
+        ["Luz", "Ortega", "", "luz arroba", "", "", "", ""],
+        ["Beatriz", "Salinas", "", "ana1@example.org", "", "", "", ""],
+        ["", "", "", "", "Chicago", "US", "", ""],
+        ["Rosa", "Gil", "", "rosa@example.org", "", "", "", "astrología"],
+        ["Ana 1", "Núñez", "López", "ana1@example.org", "Los Ángeles", "US", "taller", "academia"],
+    ]
+)
+
+
+def test_checks_row_by_row_without_writing(database: Database) -> None:
+    with database.session() as session:
+        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
+    assert [(row.number, row.status, row.code, row.column) for row in checked.rows] == [
+        (2, CREATED, None, None),
+        (3, CREATED, None, None),
+        (4, UPDATED, None, None),
+        (5, REFUSED, "address_invalid", "Correo"),
+        (6, REFUSED, "address_of_other_person", "Correo"),
+        (7, REFUSED, "row_without_person", "Nombre"),
+        (8, REFUSED, "sector_unknown", "Sector"),
+        (9, UNCHANGED, None, None),
+    ]
+    assert checked.counts == {"created": 2, "updated": 1, "unchanged": 1, "refused": 4}
+    assert checked.columns.matched["emails"] == "Correo"
+    assert all(row.sentence for row in checked.rows if row.code)
+    assert {row.contact_id for row in checked.rows} == {None}
+    with database.session(write=False) as session:
+        assert [count(session, model) for model in (Contact, EmailAddress, Consent, Import, ImportRow, Change)] == [0] * 6
+
+
+def test_imports_as_it_was_checked(database: Database) -> None:
+    with database.session() as session:
+        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
+    done = take_in(database, DIRTY, basis=BASIS)
+    assert (done.state, done.rows_done, done.counts) == (ImportState.DONE, 8, checked.counts)
+    with database.session(write=False) as session:
+        told = [(row.number, row.status, row.code, row.field, row.column, row.sentence) for row in results(session, done.id)]
+    assert told == [(row.number, row.status, row.code, row.field, row.column, row.sentence) for row in checked.rows]
+
+
+def test_checks_after_an_import_that_nothing_would_change(database: Database) -> None:
+    take_in(database, DIRTY, basis=BASIS)
+    with database.session() as session:
+        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
+        first = session.scalars(sa.select(EmailAddress.contact_id).order_by(EmailAddress.id)).first()
+    assert checked.counts == {"created": 0, "updated": 0, "unchanged": 4, "refused": 4}
+    assert checked.rows[0].contact_id == first
+
+
+# --- import ----------------------------------------------------------------------------------------------------------------
+
+
+def test_changes_nothing_the_second_time(database: Database) -> None:
+    body = sheet(people(1_500))
+    assert take_in(database, body, basis=BASIS).counts["created"] == 1_500
+    with database.session(write=False) as session:
+        before = [count(session, model) for model in (Contact, EmailAddress, Consent)]
+        changes = session.scalar(sa.select(sa.func.count()).where(Change.entity != "import"))
+    again = take_in(database, body, basis=BASIS)
+    assert again.counts == {"created": 0, "updated": 0, "unchanged": 1_500, "refused": 0}
+    with database.session(write=False) as session:
+        assert [count(session, model) for model in (Contact, EmailAddress, Consent)] == before == [1_500] * 3
+        assert session.scalar(sa.select(sa.func.count()).where(Change.entity != "import")) == changes
+
+
+def test_reads_a_workbook_as_it_reads_text(database: Database) -> None:
+    header = ["Nombre", "Apellidos", "Correo", "Teléfono"]
+    body = workbook([header, ["Ana", "Núñez", "ana@example.org", 5555550100], ["Luz", ("=B2", "Núñez"), "luz@example.org", None]])
+    done = take_in(database, body, file_name="red.xlsx")
+    with database.session(write=False) as session:
+        found = session.execute(sa.select(Contact.given_names, Contact.first_surname, Contact.phone).order_by(Contact.id)).all()
+    assert [tuple(row) for row in found] == [("Ana", "Núñez", "5555550100"), ("Luz", "Núñez", None)]
+    assert take_in(database, body, file_name="red.xlsx").counts["unchanged"] == done.counts["created"] == 2
+
+
+def test_goes_on_after_the_last_whole_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 10)
+    body = sheet(people(35))
+    with database.session() as session:
+        begun = imports.begin(session, body, "red.csv", basis=BASIS)
+
+    def stop(done: int) -> None:
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        imports.run(database, begun.id, body, progress=stop)
+    with database.session() as session:
+        assert imports.begin(session, body, "red.csv", basis=BASIS).id == begun.id
+        assert (imports.get(session, begun.id).rows_done, count(session, Contact)) == (20, 20)
+    seen: list[int] = []
+    done = imports.run(database, begun.id, body, progress=seen.append)
+    assert (done.state, done.rows_done, seen) == (ImportState.DONE, 35, [30, 35])
+    with database.session(write=False) as session:
+        assert statuses(results(session, begun.id)) == [CREATED] * 35
+        assert (count(session, Contact), count(session, Consent)) == (35, 35)
+
+
+def test_undoes_the_batch_in_which_it_fails(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 10)
+    body = sheet(people(35))
+    with database.session() as session:
+        begun = imports.begin(session, body, "red.csv")
+    calls: list[int] = []
+
+    def fail_in_the_third(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        if statement.startswith("INSERT INTO import_row"):
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+
+    sa.event.listen(database.engine, "before_cursor_execute", fail_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        imports.run(database, begun.id, body)
+    sa.event.remove(database.engine, "before_cursor_execute", fail_in_the_third)
+    with database.session(write=False) as session:
+        assert (imports.get(session, begun.id).rows_done, count(session, Contact), count(session, ImportRow)) == (20, 20, 20)
+    assert imports.run(database, begun.id, body).counts == {"created": 35, "updated": 0, "unchanged": 0, "refused": 0}
+
+
+def test_lets_only_one_of_two_runs_take_a_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 10)
+    body = sheet(people(30))
+    with database.session() as session:
+        begun = imports.begin(session, body, "red.csv")
+
+    def run_another(done: int) -> None:
+        if done == 10:
+            imports.run(database, begun.id, body)
+
+    with pytest.raises(Conflict, match="import_running"):
+        imports.run(database, begun.id, body, progress=run_another)
+    with database.session(write=False) as session:
+        assert (count(session, Contact), count(session, ImportRow)) == (30, 30)
+
+
+def test_runs_a_finished_import_without_effect(database: Database) -> None:
+    done = take_in(database, sheet(people(3)))
+    assert imports.run(database, done.id, sheet(people(3))).finished_at == done.finished_at
+
+
+def test_refuses_to_go_on_with_another_file(database: Database) -> None:
+    with database.session() as session:
+        begun = imports.begin(session, sheet(people(3)), "red.csv")
+    with pytest.raises(Conflict, match="import_file_changed"):
+        imports.run(database, begun.id, sheet(people(4)))
+    with pytest.raises(NotFound, match="import_not_found"):
+        imports.run(database, begun.id + 1, sheet(people(4)))
+
+
+def test_refuses_a_file_whole_before_its_first_row(database: Database) -> None:
+    with pytest.raises(InvalidInput, match="sheet_malformed"), database.session() as session:
+        imports.begin(session, sheet(people(3)) + b'"Ana\n', "red.csv")
+    with database.session(write=False) as session:
+        assert (count(session, Import), count(session, Contact)) == (0, 0)
+
+
+def test_tells_one_person_of_two_batches_as_of_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = people(1)[0]
+    body = sheet([rows, *people(3, 1), [*rows[:4], "Chicago", "US", "boletín", "cultura"]])
+    with database.session() as session:
+        whole = imports.check(session, body, "red.csv")
+        monkeypatch.setattr(imports, "BATCH", 2)
+        assert imports.check(session, body, "red.csv").rows == whole.rows
+    assert statuses(whole.rows) == [CREATED] * 4 + [UPDATED]
+    take_in(database, body)
+    assert take_in(database, body).counts["unchanged"] == 5
+
+
+# --- consent ---------------------------------------------------------------------------------------------------------------
+
+
+def test_records_the_basis_of_the_file_for_everyone(database: Database) -> None:
+    done = take_in(database, sheet(people(2)), basis=BASIS)
+    assert (done.purposes, done.evidence, done.agreed_on) == (["electoral_information"], BASIS.evidence, BASIS.agreed_on)
+    with database.session(write=False) as session:
+        for said in session.scalars(sa.select(Consent)):
+            assert (said.purpose, said.source, said.import_id) == (Purpose.ELECTORAL_INFORMATION, "import", done.id)
+            assert (said.evidence, said.given_on, said.notice_version) == (BASIS.evidence, BASIS.agreed_on, "2026-1")
+        assert count(session, Consent) == 2
+
+
+def test_leaves_people_legacy_without_a_basis(database: Database) -> None:
+    take_in(database, sheet(people(2)))
+    with database.session(write=False) as session:
+        assert count(session, Consent) == 0
+
+
+def test_asks_how_the_consent_is_known(session: Session) -> None:
+    with pytest.raises(InvalidInput, match="evidence_required"):
+        imports.begin(session, sheet(people(1)), "red.csv", basis=Basis([Purpose.NEWSLETTER], " "))
+
+
+def test_begins_anew_with_another_basis(database: Database) -> None:
+    body = sheet(people(2))
+    with database.session() as session:
+        assert imports.begin(session, body, "a.csv").id != imports.begin(session, body, "a.csv", basis=BASIS).id
+
+
+@pytest.mark.parametrize("basis", [None, BASIS])
+def test_revives_nobody_who_left(database: Database, basis: Basis | None) -> None:
+    with database.session() as session:
+        consent.suppress(
+            session,
+            "ana0@example.org",
+            SuppressionReason.UNSUBSCRIBED,
+            happened_on=date(2027, 1, 20),
+            proof="Correo del 20 de enero",
+        )
+    done = take_in(database, sheet(people(2)), basis=basis)
+    with database.session(write=False) as session:
+        first, second = results(session, done.id)
+        assert first.code == "suppressed"
+        assert second.code is None
+        reached = session.scalars(
+            sa.select(EmailAddress.address)
+            .join(Contact, Contact.id == EmailAddress.contact_id)
+            .where(consent.skip_reason(session, Purpose.ELECTORAL_INFORMATION).is_(None))
+        ).all()
+    assert reached == (["ana1@example.org"] if basis else [])
+
+
+def test_refuses_a_row_that_grants_again_what_was_revoked(database: Database) -> None:
+    body = sheet(people(1))
+    take_in(database, body, basis=BASIS)
+    with database.session() as session:
+        consent.suppress(
+            session,
+            "ana0@example.org",
+            SuppressionReason.UNSUBSCRIBED,
+            happened_on=date(2027, 1, 20),
+            proof="Correo del 20 de enero",
+        )
+    assert take_in(database, body, basis=BASIS).counts == {"created": 0, "updated": 0, "unchanged": 0, "refused": 1}
+
+
+# --- what became of it -----------------------------------------------------------------------------------------------------
+
+
+def test_keeps_the_values_of_what_it_refused(database: Database) -> None:
+    body = sheet([["Luz", "Ortega", "", "luz arroba", "", "", "", "", "nota"]], [*HEADER, "Notas"])
+    done = take_in(database, body)
+    with database.session(write=False) as session:
+        assert results(session, done.id, REFUSED)[0].values == {
+            "Nombre": "Luz", "Primer apellido": "Ortega", "Correo": "luz arroba", "Notas": "nota",
+        }  # fmt: skip
+
+
+def test_pages_the_results_by_status(database: Database) -> None:
+    done = take_in(database, sheet([*people(7), ["", "", "", "sin arroba", "", "", "", ""]]))
+    with database.session(write=False) as session:
+        first, cursor = imports.results(session, done.id, status=CREATED, limit=5)
+        rest, end = imports.results(session, done.id, status=CREATED, limit=5, cursor=cursor)
+        assert [row.number for row in first + rest] == list(range(2, 9))
+        assert end is None
+        assert imports.find(session)[0][0].id == done.id
+
+
+def test_tells_the_limit_of_a_value_that_is_too_long(database: Database) -> None:
+    done = take_in(database, sheet([["Ana", "5" * 41]], ["Nombre", "Teléfono"]))
+    with database.session(write=False) as session:
+        row = results(session, done.id)[0]
+    assert (row.column, row.sentence) == ("Teléfono", "Este dato es demasiado largo: admite hasta 40 caracteres.")
+
+
+def test_logs_who_imported(database: Database) -> None:
+    body = sheet(people(1))
+    with database.session() as session:
+        begun = imports.begin(session, body, "red.csv")
+    imports.run(database, begun.id, body, actor=Actor(ActorKind.ACCOUNT, 7))
+    with database.session(write=False) as session:
+        change = session.scalars(sa.select(Change).where(Change.entity == "contact")).one()
+    assert (change.actor_id, change.why) == (7, f"Importación {begun.id}")
+
+
+def test_keeps_no_path_in_the_name_of_the_file(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "red.csv"
+    path.write_bytes(sheet(people(1)))
+    with database.session() as session:
+        assert imports.begin(session, path, str(path)).file_name == "red.csv"
+
+
+def test_has_a_sentence_for_every_code_of_a_row() -> None:
+    assert all(CrmError(code, limit=1).sentence for code in imports._FIELDS if code in SENTENCES)
+    assert imports._FIELDS.keys() <= SENTENCES.keys()

@@ -1,0 +1,158 @@
+"""Envío y resultados, Campañas and Inicio: numbers that add up, doors to people, and deeds that need a right."""
+
+import re
+
+import pytest
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from crm.database import Database
+from crm.mailing import sends
+from crm.mailing.models import Delivery, DeliveryState, Send, SendState
+from crm.staff.models import Role
+from tests.web.conftest import Visitor, csrf_of
+from tests.web.network import build_send
+from web.send_progress import curve_of, progress_of
+from web.words import DELIVERY_STATES, SEND_STATES, SKIP_REASONS
+
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+@pytest.fixture
+def send_id(database: Database, network: None) -> int:
+    """A paused send of three hundred people, two hundred of whom the server accepted."""
+    with database.session() as session:
+        return build_send(session, accepted=200).id
+
+
+def state_of(database: Database, send_id: int) -> SendState:
+    with database.session(write=False) as session:
+        return session.scalars(sa.select(Send.state).where(Send.id == send_id)).one()
+
+
+def test_every_state_and_reason_has_words() -> None:
+    assert set(SEND_STATES) == set(SendState)
+    assert set(DELIVERY_STATES) == set(DeliveryState) - {DeliveryState.SENDING}
+    assert set(SKIP_REASONS) == set(sends.SKIP_SENTENCES)
+
+
+def test_counts_what_the_server_accepted_and_never_says_delivered(visit: Visitor, send_id: int, database: Database) -> None:
+    page = visit(Role.READING).get(f"/envios/{send_id}").text
+    with database.session(write=False) as session:
+        counts = progress_of(session, sends.get(session, send_id)).counts
+    assert f"<strong>{counts.sent}</strong> de {counts.total - counts.skipped} correos aceptados por el servidor" in page
+    assert not re.search("entregad", page, re.IGNORECASE)
+    assert counts.total == 300
+
+
+def test_every_number_leads_to_as_many_people(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.EDITING)
+    page = client.get(f"/envios/{send_id}").text
+    doors = re.findall(r'<a class="metric[^"]*" href="([^"]+)">.*?<data value="(\d+)"', page, re.DOTALL)
+    assert len(doors) == 6
+    for href, number in doors:
+        assert count_people(client, href.replace("&amp;", "&")) == int(number), href
+
+
+def count_people(client: TestClient, url: str) -> int:
+    """Walk every page of a list."""
+    people = 0
+    while url:
+        page = client.get(url).text
+        people += page.count('class="person-cell"')
+        following = re.search(r'id="page-after" href="([^"]+)"', page)
+        url = following[1].replace("&amp;", "&") if following else ""
+    return people
+
+
+def test_tells_who_is_left_out_and_what_to_do(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.EDITING)
+    page = client.get(f"/envios/{send_id}").text
+    for reason in ("no_consent", "unsubscribed", "no_address"):
+        assert SKIP_REASONS[reason] in page
+        assert sends.SKIP_SENTENCES[reason] in page
+        assert client.get(f"/envios/{send_id}/personas?estado=skipped&motivo={reason}").text.count('class="person-cell"') > 0
+
+
+def test_masks_addresses_and_replies_for_who_only_reads(visit: Visitor, send_id: int) -> None:
+    url = f"/envios/{send_id}/personas?estado=failed"
+    masked, whole = visit(Role.READING).get(url).text, visit(Role.EDITING).get(url).text
+    assert "no such user" in whole
+    assert re.search(r"persona\d+@example\.org", whole)
+    assert "no such user" not in masked
+    assert re.search(r"persona\d+@example\.org", masked) is None
+
+
+@pytest.mark.parametrize(
+    ("deed", "expected"), [("pausar", SendState.PAUSED), ("reanudar", SendState.SENDING), ("cancelar", SendState.CANCELLED)]
+)
+def test_pauses_resumes_and_cancels_twice_alike(
+    visit: Visitor, send_id: int, database: Database, deed: str, expected: SendState
+) -> None:
+    client = visit(Role.COORDINATION)
+    for _ in range(2):
+        answer = client.post(f"/envios/{send_id}/{deed}", data=csrf_of(client), follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/envios/{send_id}")
+        assert state_of(database, send_id) is expected
+
+
+def test_offers_no_deed_without_the_right(visit: Visitor, send_id: int, database: Database) -> None:
+    client = visit(Role.EDITING)
+    assert "/cancelar" not in client.get(f"/envios/{send_id}").text
+    assert client.post(f"/envios/{send_id}/cancelar", data=csrf_of(client)).status_code == 403
+    assert state_of(database, send_id) is SendState.PAUSED
+
+
+def test_asks_again_only_while_the_send_goes(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.COORDINATION)
+    assert 'hx-trigger="every 5s"' in client.get(f"/envios/{send_id}/avance", headers=FRAGMENT).text
+    client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client))
+    assert 'hx-trigger="every 2s"' in client.get(f"/envios/{send_id}/avance", headers=FRAGMENT).text
+    client.post(f"/envios/{send_id}/cancelar", data=csrf_of(client))
+    assert "hx-trigger" not in client.get(f"/envios/{send_id}/avance", headers=FRAGMENT).text
+
+
+def test_draws_a_curve_that_ends_at_what_was_accepted(send_id: int, database: Database) -> None:
+    with database.session(write=False) as session:
+        send = sends.get(session, send_id)
+        curve = curve_of(session, send)
+        accepted = progress_of(session, send).counts.sent
+    assert curve is not None
+    assert curve.points[0].accepted == 0
+    assert curve.points[-1].accepted == accepted
+    assert [one.accepted for one in curve.points] == sorted(one.accepted for one in curve.points)
+    assert curve.levels[-1][0] >= accepted
+
+
+def test_previews_as_a_person_with_the_links_of_no_one(visit: Visitor, send_id: int, database: Database) -> None:
+    with database.session(write=False) as session:
+        row = session.scalars(sa.select(Delivery).where(Delivery.state == DeliveryState.SENT)).first()
+        assert row is not None
+    client = visit(Role.READING)
+    answer = client.get(f"/envios/{send_id}/vista?contacto={row.contact_id}")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:")
+    link = re.search(r"/p/baja/[\w-]+", answer.text)
+    assert link is not None
+    assert "Esto es una prueba" in client.get(link[0]).text or "This is a test" in client.get(link[0]).text
+    assert client.get(f"/envios/{send_id}/vista?contacto=999999").status_code == 404
+
+
+def test_lists_campaigns_and_their_sends_in_words(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.READING)
+    for url in ("/", "/campanas"):
+        page = client.get(url).text
+        assert "Invitación al Taller de credencialización" in page
+        assert f'href="/envios/{send_id}"' in page
+        assert "En pausa" in page
+    assert "no cargue datos reales" in client.get("/").text
+
+
+@pytest.mark.usefixtures("network")
+def test_every_link_of_a_page_leads_to_a_page(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.COORDINATION)
+    pages = ["/", "/contactos", "/campanas", f"/envios/{send_id}", f"/envios/{send_id}/personas?estado=skipped"]
+    links = {href for url in pages for href in re.findall(r'<a [^>]*href="([^"]*)"', client.get(url).text)}
+    assert not {href for href in links if href.startswith("#") and href != "#content"}
+    for href in links - {"#content"}:
+        assert client.get(href.replace("&amp;", "&")).status_code == 200, href

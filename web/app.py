@@ -1,0 +1,39 @@
+"""The HTML door: pages of staff in Spanish, and the public pages under /p/."""
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from crm.config import Settings
+from crm.database import Database
+from web import campaigns, contacts, errors, home, public, sends, sign_in
+from web.dependencies import guard
+from web.headers import YEAR, SecurityHeaders
+from web.pages import STATIC, static_digest
+
+
+def build(database: Database, settings: Settings) -> FastAPI:
+    """The application of the web door; everything that it needs is handed to it."""
+    app = FastAPI(title="Red Voto Chilango", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(guard)])
+    app.state.database = database
+    app.state.settings = settings
+    app.mount("/static", StaticAssets(directory=STATIC), name="static")
+    for room in (sign_in, home, contacts, campaigns, sends, public):
+        app.include_router(room.router)
+    errors.add_handlers(app)
+    app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=6)
+    app.add_middleware(SecurityHeaders, https=settings.is_https)
+    return app
+
+
+class StaticAssets(StaticFiles):
+    """Static files under a digest of them all: kept for good by the browser, asked again when the product changes."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        digest, _, rest = path.partition("/")
+        response = await super().get_response(rest, scope)
+        current = digest == static_digest()
+        response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable" if current else "no-cache"
+        return response

@@ -1,0 +1,161 @@
+"""What every page asks before it runs: a session, who is signed in, the right to be there, and that a form is ours."""
+
+import hmac
+import ipaddress
+from collections.abc import Iterator
+from typing import Annotated, cast
+
+import sqlalchemy as sa
+from fastapi import Depends, Request, Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from crm.config import Settings
+from crm.database import Database
+from crm.errors import Forbidden, NotSignedIn
+from crm.history import Actor, ActorKind
+from crm.mailing.models import Send, SendState
+from crm.people.models import Contact
+from crm.staff import sign_in
+from crm.staff.models import Account, StaffSession
+from crm.staff.rights import PAGES, access_of, check_role
+from web.headers import PUBLIC_PREFIX
+from web.pages import Frame, Viewer, is_fragment
+
+SAFE_METHODS = {"GET", "HEAD"}
+
+
+def settings_of(request: Request) -> Settings:
+    return cast("Settings", request.app.state.settings)
+
+
+def database_of(request: Request) -> Database:
+    return cast("Database", request.app.state.database)
+
+
+def get_session(request: Request) -> Iterator[Session]:
+    """One request, one transaction: committed before the answer leaves (that is what scope="function" promises)."""
+    with database_of(request).session(write=request.method not in SAFE_METHODS) as session:
+        yield session
+
+
+SessionOf = Annotated[Session, Depends(get_session, scope="function")]
+
+
+async def posted(request: Request) -> FormData:
+    """The form of a POST; empty for anything else."""
+    return FormData() if request.method in SAFE_METHODS else await request.form()
+
+
+Posted = Annotated[FormData, Depends(posted)]
+
+
+def guard(request: Request, session: SessionOf, form: Posted) -> None:
+    """Let a request through by the row of its route in `PAGES`; deny by default.
+
+    Forbidden(forbidden | request_forged) or NotSignedIn(not_signed_in).
+    """
+    path = request.scope["route"].path
+    access = access_of(PAGES, request.method, path)
+    if path.startswith(PUBLIC_PREFIX):
+        return
+    found = _signed_in(request, session)
+    if request.method not in SAFE_METHODS:
+        _check_origin(request)
+    if found is not None:
+        _recognise(request, session, *found)
+    if access.public:
+        return
+    check_role(access, found[1].role if found else None)
+    if found and request.method not in SAFE_METHODS:
+        _check_token(form, found[0])
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Who is signed in; NotSignedIn(not_signed_in)."""
+    viewer: Viewer | None = getattr(request.state, "viewer", None)
+    if viewer is None:
+        raise NotSignedIn("not_signed_in")
+    return viewer
+
+
+ViewerOf = Annotated[Viewer, Depends(viewer_of)]
+
+
+def _signed_in(request: Request, session: Session) -> tuple[StaffSession, Account] | None:
+    token = request.cookies.get(cookie_name(settings_of(request)))
+    found = sign_in.session_of(session, token) if token else None
+    if found and sign_in.needs_touch(found[0]):
+        _touch(request, session, found[0])
+    return found
+
+
+def _touch(request: Request, session: Session, staff_session: StaffSession) -> None:
+    """In a transaction of its own when the page only reads, since a deferred one must not begin to write."""
+    if request.method in SAFE_METHODS:
+        with database_of(request).session() as own:
+            sign_in.touch(own, staff_session)
+    else:
+        sign_in.touch(session, staff_session)
+
+
+def _recognise(request: Request, session: Session, staff_session: StaffSession, account: Account) -> None:
+    session.info["actor"] = Actor(ActorKind.ACCOUNT, account.id)
+    request.state.staff_session = staff_session
+    request.state.viewer = Viewer(account.id, account.name, account.role, staff_session.csrf_token)
+    if not is_fragment(request):
+        request.state.frame = _frame(session)
+
+
+def _frame(session: Session) -> Frame:
+    contacts = sa.select(sa.func.count(Contact.id)).where(Contact.blocked_at.is_(None)).scalar_subquery()
+    sending = sa.select(sa.func.count(Send.id)).where(Send.state == SendState.SENDING).scalar_subquery()
+    demo = sa.select(sa.func.count(Account.id)).where(Account.is_demo).scalar_subquery()
+    row = session.execute(sa.select(contacts, sending, demo)).one()
+    return Frame(row[0], row[1], bool(row[2]))
+
+
+# --- a form that is ours ---------------------------------------------------------------------------------------------------
+
+
+def _check_origin(request: Request) -> None:
+    """A browser says where a request comes from; an old one that does not say it still sends the Origin of a POST."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site != "same-origin":
+            raise Forbidden("request_forged")
+        return
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        raise Forbidden("request_forged")
+
+
+def _check_token(form: FormData, staff_session: StaffSession) -> None:
+    token = form.get("csrf")
+    if not isinstance(token, str) or not hmac.compare_digest(token.encode(), staff_session.csrf_token.encode()):
+        raise Forbidden("request_forged")
+
+
+# --- the cookie --------------------------------------------------------------------------------------------------------------
+
+
+def cookie_name(settings: Settings) -> str:
+    """Under https the prefix binds the cookie to this host and to secure connections."""
+    return "__Host-crm" if settings.is_https else "crm"
+
+
+def set_cookie(response: Response, settings: Settings, token: str) -> None:
+    response.set_cookie(cookie_name(settings), token, httponly=True, samesite="lax", secure=settings.is_https, path="/")
+
+
+def clear_cookie(response: Response, settings: Settings) -> None:
+    response.delete_cookie(cookie_name(settings), httponly=True, samesite="lax", secure=settings.is_https, path="/")
+
+
+def network_of(request: Request) -> str:
+    """The address that the request came from; `::` when the server does not tell it."""
+    host = request.client.host if request.client else ""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return "::"

@@ -1,0 +1,53 @@
+"""Security headers of every answer of the web door."""
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PUBLIC_PREFIX = "/p/"
+"""Where pages for people outside live: no cookie is read there, and a proxy may expose it alone."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
+    "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+PUBLIC_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+YEAR = 31_536_000
+PREVIEW_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:"
+"""Of a mail shown inside a page: it brings its own styles, and may do nothing."""
+
+
+class SecurityHeaders:
+    """Headers of every answer; a page that set one itself (a preview) keeps its own."""
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.https = https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                add_security_headers(MutableHeaders(scope=message), scope["path"], https=self.https)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+
+def add_security_headers(headers: MutableHeaders, path: str, *, https: bool) -> None:
+    """Add what is missing; what an answer set by itself stays."""
+    public = path.startswith(PUBLIC_PREFIX)
+    headers.setdefault("Content-Security-Policy", PUBLIC_POLICY if public else POLICY)
+    headers.setdefault("Cache-Control", "no-store")
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    headers.setdefault("Referrer-Policy", "no-referrer" if public else "same-origin")
+    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+    headers.setdefault("X-Robots-Tag", "noindex, nofollow")
+    headers.add_vary_header("HX-Request")
+    if https:
+        headers.setdefault("Strict-Transport-Security", f"max-age={YEAR}")

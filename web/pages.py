@@ -1,0 +1,191 @@
+"""How a page is made: templates of `templates/web`, Spanish numbers and dates, addresses of static files, and what every
+page shows around its own content."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel.dates import format_date, format_datetime, format_timedelta
+from babel.lists import format_list
+from babel.numbers import format_decimal
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from crm import clock
+from crm.people.models import LeaderSector
+from crm.staff.models import Role
+from crm.staff.rights import ROLES, Right
+
+LOCALE = "es_MX"
+TEMPLATES = Path(__file__).parent.parent / "templates" / "web"
+STATIC = Path(__file__).parent / "static"
+
+ROLE_WORDS = {
+    Role.READING: "Consulta",
+    Role.EDITING: "Edición",
+    Role.COORDINATION: "Coordinación",
+    Role.PRIVACY: "Privacidad",
+    Role.ADMINISTRATION: "Administración",
+}
+SECTOR_WORDS = {
+    LeaderSector.COMMUNITY_DEVELOPMENT: "Desarrollo comunitario",
+    LeaderSector.BUSINESS: "Negocios",
+    LeaderSector.ACADEMIA: "Academia",
+    LeaderSector.CULTURE: "Cultura",
+}
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who looks at a page of staff, as the templates need it."""
+
+    account_id: int
+    name: str
+    role: Role
+    csrf_token: str
+
+    @property
+    def role_words(self) -> str:
+        return ROLE_WORDS[self.role]
+
+    @property
+    def initials(self) -> str:
+        return initials(self.name)
+
+    def may(self, right: str) -> bool:
+        """Whether the role holds a right, by the value of `Right`."""
+        return Right(right) in ROLES[self.role]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the content of every page of staff."""
+
+    contacts: int
+    sending: int
+    """Sends that are leaving now."""
+    is_demo: bool
+
+
+def is_fragment(request: Request) -> bool:
+    """Whether htmx asked for a part of a page, not the page (a step back through the history asks for the page)."""
+    headers = request.headers
+    return headers.get("hx-request") == "true" and headers.get("hx-request-type") == "partial"
+
+
+def page(
+    request: Request, template: str, context: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HTMLResponse:
+    """Render a template with what every page shows."""
+    state = request.state
+    shared = {"viewer": getattr(state, "viewer", None), "frame": getattr(state, "frame", None)}
+    body = environment().get_template(template).render({**shared, **context})
+    return HTMLResponse(body, status_code=status, headers=headers)
+
+
+@cache
+def environment() -> Environment:
+    """The templates: escaped by default; a name that is missing is an error, never an empty hole."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {
+        "number": number,
+        "percent": percent,
+        "moment": moment,
+        "day": day,
+        "ago": ago,
+        "listed": listed,
+        "initials": initials,
+        "counted": counted,
+        "clock_time": clock_time,
+        "short_moment": short_moment,
+    }
+    made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS}
+    return made
+
+
+# --- words -----------------------------------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """`1512` as `1,512`."""
+    return f"{value:,}" if isinstance(value, int) else format_decimal(value, locale=LOCALE)
+
+
+def percent(value: float) -> str:
+    """A share of one as `12.5 %`."""
+    return f"{value * 100:.1f} %"
+
+
+def counted(value: int, one: str, many: str) -> str:
+    """`1 persona`, `1,512 personas`."""
+    return f"{value:,} {one if value == 1 else many}"
+
+
+def moment(instant: datetime) -> str:
+    """`7 ene 2027, 18:00 h (CDMX)`."""
+    return format_datetime(clock.institute_time(instant), "d MMM y, HH:mm 'h' '(CDMX)'", locale=LOCALE)
+
+
+def short_moment(instant: datetime) -> str:
+    """`7 ene, 18:00`, for rows whose page tells the year and the zone."""
+    return format_datetime(clock.institute_time(instant), "d MMM, HH:mm", locale=LOCALE)
+
+
+def clock_time(instant: datetime) -> str:
+    """`18:00`, of Mexico City."""
+    return format_datetime(clock.institute_time(instant), "HH:mm", locale=LOCALE)
+
+
+def day(value: date | datetime) -> str:
+    """`7 ene 2027`; an instant is told by the calendar of Mexico City."""
+    return format_date(clock.institute_time(value) if isinstance(value, datetime) else value, "d MMM y", locale=LOCALE)
+
+
+def ago(instant: datetime) -> str:
+    """`hoy`, `ayer`, `hace 3 días`, `hace 2 meses`, by the calendar of Mexico City."""
+    days = (clock.institute_time(clock.now()).date() - clock.institute_time(instant).date()).days
+    if days <= 0:
+        return "hoy"
+    if days == 1:
+        return "ayer"
+    return "hace " + format_timedelta(clock.now() - instant, threshold=1.6, locale=LOCALE)
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b y c`, with «e» before the sound i."""
+    return format_list(parts, locale=LOCALE)
+
+
+def initials(name: str) -> str:
+    """At most two letters for an avatar; `·` without a name."""
+    words = name.split()
+    return "".join(word[0] for word in words[:2]).upper() or "·"
+
+
+# --- static files ------------------------------------------------------------------------------------------------------------
+
+
+def static_url(path: str) -> str:
+    """The address of a static file, with a digest of them all, so that a browser may keep it for good."""
+    return f"/static/{static_digest()}/{path}"
+
+
+@cache
+def static_digest() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(STATIC.rglob("*")):
+        if file.is_file():
+            digest.update(file.relative_to(STATIC).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]

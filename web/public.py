@@ -1,0 +1,26 @@
+"""The way out of every mail: no sign-in, no cookie, no script, the same words for a link that is known and one that is not."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from crm.mailing import links
+from web.dependencies import SessionOf
+from web.pages import page
+
+router = APIRouter()
+
+
+@router.get("/p/baja/{token}")
+def ask(request: Request, session: SessionOf, token: str) -> Response:
+    """A page with a button; looking at it changes nothing, so that a scanner of mails takes nobody out."""
+    return _shown(request, links.peek(session, token), done=False)
+
+
+@router.post("/p/baja/{token}")
+def leave(request: Request, session: SessionOf, token: str) -> Response:
+    """Take the person out: by the button, or by the one click of a mail program (RFC 8058). Twice is the same as once."""
+    return _shown(request, links.leave(session, token), done=True)
+
+
+def _shown(request: Request, leaving: links.Leaving, *, done: bool) -> Response:
+    return page(request, "public/leave.html", {"leaving": leaving, "done": done, "language": leaving.language.value})

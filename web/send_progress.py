@@ -1,0 +1,143 @@
+"""How a send goes: what the server accepted, how fast, how long it will take, and the curve of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.database import seconds_since_epoch
+from crm.mailing import sends
+from crm.mailing.models import Delivery, DeliveryState, Send, SendState
+from crm.mailing.schemas import Counts
+
+PACE_WINDOW = timedelta(minutes=2)
+"""The pace is what the server accepted in so long."""
+CURVE_POINTS = 24
+TENS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+CURVE_STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
+"""Seconds that one step of the curve may last."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A send in figures."""
+
+    counts: Counts
+    per_minute: float | None
+    """What the server accepts now; None when nothing leaves."""
+    minutes_left: int | None
+
+    @property
+    def to_write(self) -> int:
+        """Everybody that it is for, without those who are left out."""
+        return self.counts.total - self.counts.skipped
+
+    @property
+    def open(self) -> int:
+        return self.counts.pending + self.counts.deferred
+
+
+def progress_of(session: Session, send: Send) -> Progress:
+    """The figures of a send at this moment."""
+    counted = sends.counts(session, send)
+    pace = _pace(session, send) if send.state is SendState.SENDING else None
+    left = math.ceil(counted.pending / pace) if pace and counted.pending else None
+    return Progress(counts=counted, per_minute=pace, minutes_left=left)
+
+
+def _pace(session: Session, send: Send) -> float | None:
+    now = clock.now()
+    begun = max(send.started_at or now, now - PACE_WINDOW)
+    accepted = session.scalar(sa.select(sa.func.count()).where(*_accepted(send), Delivery.settled_at > begun)) or 0
+    seconds = (now - begun).total_seconds()
+    return accepted * 60 / seconds if accepted and seconds >= 1 else None
+
+
+def _accepted(send: Send) -> tuple[sa.ColumnElement[bool], ...]:
+    return Delivery.send_id == send.id, Delivery.state == DeliveryState.SENT
+
+
+# --- the curve ---------------------------------------------------------------------------------------------------------------
+
+WIDTH, HEIGHT = 640, 180
+LEFT, RIGHT, TOP, BOTTOM = 62, 22, 12, 26
+
+
+@dataclass(frozen=True)
+class Point:
+    """At an instant the server had accepted so many mails."""
+
+    at: datetime
+    accepted: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mails accepted over time, as a drawing of WIDTH by HEIGHT and as the points that its table tells."""
+
+    points: Sequence[Point]
+    line: str
+    area: str
+    levels: Sequence[tuple[int, float]]
+    """(mails, y)."""
+    hours: Sequence[tuple[datetime, float]]
+    """(instant, x)."""
+
+
+def curve_of(session: Session, send: Send) -> Curve | None:
+    """The curve of a send; None until the server accepted something."""
+    points = _points(session, send)
+    if not points:
+        return None
+    levels = _levels(points[-1].accepted)
+    top = levels[-1]
+    begun, whole = points[0].at, (points[-1].at - points[0].at).total_seconds()
+
+    def place(point: Point) -> tuple[float, float]:
+        x = LEFT + (WIDTH - LEFT - RIGHT) * (point.at - begun).total_seconds() / whole
+        return round(x, 1), round(_height(point.accepted, top), 1)
+
+    line = "M" + " L".join(f"{x} {y}" for x, y in map(place, points))
+    floor = HEIGHT - BOTTOM
+    marks = points[:: max(1, (len(points) - 1) // 4)]
+    return Curve(
+        points=points,
+        line=line,
+        area=f"{line} L{WIDTH - RIGHT} {floor} L{LEFT} {floor} Z",
+        levels=[(level, round(_height(level, top), 1)) for level in levels],
+        hours=[(point.at, place(point)[0]) for point in marks],
+    )
+
+
+def _height(accepted: int, top: int) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * accepted / top
+
+
+def _levels(value: int) -> list[int]:
+    """At most five equal round steps that reach a value, from 0."""
+    steps = (part * tens for tens in TENS for part in (1, 2, 5))
+    step = next(step for step in steps if 5 * step >= value)
+    return list(range(0, value + step, step))
+
+
+def _points(session: Session, send: Send) -> list[Point]:
+    span = session.execute(
+        sa.select(sa.func.min(Delivery.settled_at), sa.func.max(Delivery.settled_at)).where(*_accepted(send))
+    ).one()
+    if span[0] is None or span[1] is None:
+        return []
+    begun = min(send.started_at or span[0], span[0])
+    step = next((one for one in CURVE_STEPS if (span[1] - begun).total_seconds() <= one * CURVE_POINTS), CURVE_STEPS[-1])
+    start = begun.timestamp()
+    number = sa.cast(sa.func.floor((seconds_since_epoch(Delivery.settled_at) - start) / step), sa.Integer).label("number")
+    counted = session.execute(sa.select(number, sa.func.count()).where(*_accepted(send)).group_by(number).order_by(number)).all()
+    by_number = {int(row[0]): int(row[1]) for row in counted}
+    points, accepted = [Point(begun, 0)], 0
+    for one in range(max(by_number) + 1):
+        accepted += by_number.get(one, 0)
+        points.append(Point(begun + timedelta(seconds=(one + 1) * step), accepted))
+    return points

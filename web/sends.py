@@ -1,0 +1,249 @@
+"""Envío y resultados: what the server accepted, who is behind each number, and what may be done about it."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from sqlalchemy.orm import Session
+
+from crm.mailing import audience, deliveries, previews, sends
+from crm.mailing.models import Delivery, DeliveryState, Send, SendState
+from crm.people.addresses import mask_address
+from crm.people.contacts import visible
+from crm.people.countries import country_name
+from crm.people.models import City, Contact, Language
+from crm.people.names import display_name
+from crm.staff.models import Account
+from crm.staff.rights import Right
+from web.dependencies import SessionOf, ViewerOf, settings_of
+from web.headers import PREVIEW_POLICY
+from web.pages import Viewer, page
+from web.send_progress import HEIGHT, WIDTH, curve_of, progress_of
+from web.words import DELIVERY_STATES, PURPOSES, SEND_STATES, reason_words
+
+PAGE_ROWS = 25
+SAMPLES = 4
+"""People of each language whom the preview offers."""
+WIDTHS = {"computadora": ("Computadora", "device-desktop", "computer"), "telefono": ("Teléfono", "device-mobile", "phone")}
+LANGUAGE_WORDS = {Language.SPANISH: "español", Language.ENGLISH: "inglés"}
+RESUMABLE = {SendState.PAUSED, SendState.HELD}
+OVER = set(sends.OVER)
+
+router = APIRouter()
+SendId = Annotated[int, Path(ge=1, lt=2**31)]
+
+
+@router.get("/envios/{send_id}")
+def show(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId, persona: int | None = None) -> Response:
+    """The page of a send."""
+    send = sends.get(session, send_id)
+    samples = _samples(session, send, persona)
+    shown = samples[0] if samples else None
+    width = request.query_params.get("ancho", "")
+    context = {
+        "samples": samples,
+        "shown": shown,
+        "preview": previews.of_send(session, send, shown.id, settings_of(request)) if shown else None,
+        "sender": settings_of(request).mail_from,
+        "widths": WIDTHS,
+        "width": width if width in WIDTHS else "computadora",
+        "purpose": PURPOSES[send.purpose],
+        "ordered_by": _who_ordered(session, send),
+    }
+    return page(request, "sends/page.html", _live(session, send, viewer) | context)
+
+
+@router.get("/envios/{send_id}/avance")
+def progress(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId) -> Response:
+    """The part of the page that moves, asked again every few seconds."""
+    return page(request, "sends/live.html", _live(session, sends.get(session, send_id), viewer))
+
+
+def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
+    curve = curve_of(session, send)
+    left_out = deliveries.skipped_by_reason(session, send.id)
+    return {
+        "send": send,
+        "state_words": SEND_STATES[send.state],
+        "sentence": sends.REASONS.get(send.reason) if send.reason else None,
+        "progress": progress_of(session, send),
+        "delivery_states": DELIVERY_STATES,
+        "curve": curve,
+        "chart_size": (WIDTH, HEIGHT),
+        "left_out": [
+            (reason, reason_words(reason), sends.SKIP_SENTENCES.get(reason, ""), people) for reason, people in left_out.items()
+        ],
+        "may_send": viewer.may(Right.SEND),
+        "is_over": send.state in OVER,
+        "may_resume": send.state in RESUMABLE,
+    }
+
+
+def _who_ordered(session: Session, send: Send) -> str | None:
+    account = session.get(Account, send.ordered_by_id) if send.ordered_by_kind == "account" and send.ordered_by_id else None
+    return account.name if account else None
+
+
+# --- deeds -----------------------------------------------------------------------------------------------------------------
+
+
+@router.post("/envios/{send_id}/pausar")
+def pause(session: SessionOf, send_id: SendId) -> Response:
+    """Let no more mails leave."""
+    sends.pause(session, send_id)
+    return _back(send_id)
+
+
+@router.post("/envios/{send_id}/reanudar")
+def resume(request: Request, session: SessionOf, send_id: SendId) -> Response:
+    """Go on with those that wait."""
+    sends.resume(session, send_id, settings_of(request))
+    return _back(send_id)
+
+
+@router.post("/envios/{send_id}/cancelar")
+def cancel(session: SessionOf, send_id: SendId) -> Response:
+    """End it: what had not left will not leave."""
+    sends.cancel(session, send_id)
+    return _back(send_id)
+
+
+def _back(send_id: int) -> Response:
+    return RedirectResponse(f"/envios/{send_id}", status_code=303)
+
+
+# --- the people behind a number ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """One person of the ledger."""
+
+    contact_id: int
+    name: str
+    address: str | None
+    place: str
+    state: DeliveryState
+    reason: str | None
+    what: str | None
+    """What happened and what to do, in Spanish."""
+    reply: str | None
+    at: Any
+
+    @property
+    def tone(self) -> int:
+        return self.contact_id % 6
+
+
+@router.get("/envios/{send_id}/personas")
+def people(
+    request: Request,
+    session: SessionOf,
+    viewer: ViewerOf,
+    send_id: SendId,
+    estado: DeliveryState | None = None,
+    motivo: Annotated[str | None, Query(max_length=60, pattern=r"^[a-z0-9_]+$")] = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Who is in a state of the ledger, and why."""
+    send = sends.get(session, send_id)
+    rows, following = deliveries.find(session, send_id, state=estado, reason=motivo, cursor=cursor, limit=PAGE_ROWS)
+    context = {
+        "send": send,
+        "counts": sends.counts(session, send),
+        "state": estado,
+        "reason": motivo,
+        "reason_words": reason_words,
+        "reasons": _reasons(session, send_id, estado),
+        "delivery_states": DELIVERY_STATES,
+        "rows": _people(session, rows, masked=not viewer.may(Right.VIEW_ADDRESSES)),
+        "cursor": cursor,
+        "following": following,
+    }
+    return page(request, "sends/people.html", context)
+
+
+def _reasons(session: Session, send_id: int, state: DeliveryState | None) -> list[tuple[str, int]]:
+    """Why the people of a state are in it, with how many they are."""
+    if state is None:
+        return []
+    counted = sa.select(Delivery.reason, sa.func.count()).where(Delivery.send_id == send_id, Delivery.state == state)
+    rows = session.execute(counted.where(Delivery.reason.is_not(None)).group_by(Delivery.reason).order_by(sa.func.count().desc()))
+    return [(row[0] or "", row[1]) for row in rows]
+
+
+def _people(session: Session, rows: list[Delivery], *, masked: bool) -> list[PersonRow]:
+    named = _named(session, [row.contact_id for row in rows])
+    return [_person(row, named.get(row.contact_id), masked=masked) for row in rows]
+
+
+def _person(row: Delivery, named: "Sample | None", *, masked: bool) -> PersonRow:
+    state = DeliveryState.PENDING if row.state is DeliveryState.SENDING else row.state
+    told = sends.SKIP_SENTENCES if state is DeliveryState.SKIPPED else sends.REASONS
+    return PersonRow(
+        contact_id=row.contact_id,
+        name=named.name if named else "Persona que ya no está en la Red",
+        address=mask_address(row.address) if masked and row.address else row.address,
+        place=named.place if named else "",
+        state=state,
+        reason=row.reason,
+        what=told.get(row.reason) if row.reason else None,
+        reply=f"{row.smtp_code or ''} {row.smtp_reply or ''}".strip() if not masked else None,
+        at=row.settled_at,
+    )
+
+
+# --- the preview ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A person by name and place."""
+
+    id: int
+    name: str
+    place: str
+    language: Language
+
+    @property
+    def words(self) -> str:
+        return " · ".join(part for part in (self.name, self.place, LANGUAGE_WORDS[self.language]) if part)
+
+
+@router.get("/envios/{send_id}/vista")
+def preview(request: Request, session: SessionOf, send_id: SendId, contacto: Annotated[int, Query(ge=1, lt=2**63)]) -> Response:
+    """The mail as a person gets it, with the links of no one, under a policy that lets it do nothing."""
+    made = previews.of_send(session, sends.get(session, send_id), contacto, settings_of(request))
+    return HTMLResponse(made.html, headers={"Content-Security-Policy": f"{PREVIEW_POLICY}; frame-ancestors 'self'"})
+
+
+def _samples(session: Session, send: Send, wanted: int | None) -> list[Sample]:
+    """People to see the mail as: the one asked for first, then a few of each language."""
+    ids = [] if wanted is None or not 0 < wanted < 2**63 else [wanted]
+    for language in Language:
+        ids += session.scalars(_of_language(session, send, language).limit(SAMPLES)).all()
+    found = _named(session, ids)
+    return [found[number] for number in dict.fromkeys(ids) if number in found]
+
+
+def _of_language(session: Session, send: Send, language: Language) -> sa.Select[int]:
+    if send.started_at is not None:
+        made = sa.select(Delivery.contact_id).where(Delivery.send_id == send.id, Delivery.language == language)
+        return made.where(Delivery.state != DeliveryState.SKIPPED).order_by(Delivery.id)
+    rules = audience.Rules.from_json(send.rule)
+    meant = sa.select(Contact.id).where(audience.condition(session, rules), Contact.language == language)
+    return meant.where(visible()).order_by(Contact.id)
+
+
+def _named(session: Session, ids: list[int]) -> dict[int, Sample]:
+    """People by their id, with their names; those that are blocked or gone are left out."""
+    names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
+    statement = sa.select(Contact.id, *names, Contact.language, Contact.country, City.name.label("city")).outerjoin(City)
+    rows = session.execute(statement.where(Contact.id.in_(ids), visible()))
+    return {row.id: Sample(row.id, display_name(row) or "Sin nombre", _place(row), Language(row.language)) for row in rows}
+
+
+def _place(row: Any) -> str:
+    return ", ".join(part for part in (row.city, country_name(row.country) if row.country else None) if part)
