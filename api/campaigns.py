@@ -21,8 +21,8 @@ from api.dependencies import (
 )
 from api.errors import documented
 from api.guard import GuardedRoute
-from crm.mailing import campaigns, sends
-from crm.mailing.schemas import CampaignIn, CampaignOut, Review, SendIn, SendOut
+from crm.mailing import campaigns, previews, sends
+from crm.mailing.schemas import CampaignIn, CampaignOut, PreviewIn, PreviewOut, Review, SendIn, SendOut, TrialIn, TrialOut
 
 router = APIRouter(tags=["campaigns"], route_class=GuardedRoute)
 
@@ -40,6 +40,8 @@ CAMPAIGN: dict[str, Any] = {
     ],
 }
 CampaignBody = Annotated[CampaignIn, Body(examples=[CAMPAIGN])]
+PreviewBody = Annotated[PreviewIn, Body(examples=[{"contact_id": 1, "language": "es"}])]
+TrialBody = Annotated[TrialIn, Body(examples=[{"to": "coordinacion@example.org"}])]
 SendBody = Annotated[
     SendIn, Body(examples=[{"when": {"mode": "now"}}, {"when": {"mode": "at", "at": "2027-01-07T10:00:00-06:00"}}])
 ]
@@ -78,6 +80,22 @@ def change_campaign(campaign_id: RowId, data: CampaignBody, session: Writing, re
 def review_campaign(campaign_id: RowId, session: Reading, settings: TheSettings) -> Review:
     """What it would do if it were sent now: how many get it, how many do not and why, and what to mend first."""
     return campaigns.review(session, campaigns.get(session, campaign_id), settings)
+
+
+@router.post("/campaigns/{campaign_id}/preview", responses=documented(404, 413))
+def preview_campaign(campaign_id: RowId, data: PreviewBody, session: Reading, settings: TheSettings) -> PreviewOut:
+    """The mail as one person would get it, with the links of no one; nothing is sent."""
+    campaign = campaigns.get(session, campaign_id)
+    seen = previews.of_campaign(session, campaign, data.contact_id, settings, data.language)
+    return PreviewOut.model_validate(seen)
+
+
+@router.post("/campaigns/{campaign_id}/tests", responses=documented(404, 409, 413))
+def test_campaign(campaign_id: RowId, data: TrialBody, session: Reading, settings: TheSettings) -> TrialOut:
+    """A test mail to an account of the staff, with the links of no one."""
+    campaign = campaigns.get(session, campaign_id)
+    mail = previews.trial(session, campaign, data.to, settings, data.contact_id, data.language)
+    return previews.to_out(previews.hand_over(mail, settings))
 
 
 @router.post("/campaigns/{campaign_id}/sends", status_code=201, responses=documented(404, 409, 413))

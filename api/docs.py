@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from pydantic.json_schema import models_json_schema
 
-from api.errors import STATUS_OF_CODE, ProblemDetails
+from api.errors import ProblemDetails
 from api.guard import GuardedRoute
 from crm.errors import SENTENCES
 from crm.staff.rights import API
@@ -73,7 +73,7 @@ def _rendered(app: FastAPI) -> tuple[str, str]:
         info=schema["info"],
         style=Markup(style),  # noqa: S704  # our own file
         groups=_groups(schema),
-        errors=[(code, _told(sentence), STATUS_OF_CODE.get(code)) for code, sentence in sorted(SENTENCES.items())],
+        errors=[(code, _told(sentence)) for code, sentence in sorted(SENTENCES.items())],
     )
     return html, base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
 
@@ -99,8 +99,7 @@ def _told_operation(schema: dict[str, Any], path: str, method: str, operation: d
         "path": path,
         "anchor": operation["operationId"],
         "scope": operation["x-scope"],
-        "summary": operation["summary"],
-        "description": operation.get("description", ""),
+        "description": operation["description"],
         "parameters": operation.get("parameters", []),
         "example": _example(schema, operation),
         "responses": operation["responses"],
@@ -111,9 +110,8 @@ def _example(schema: dict[str, Any], operation: dict[str, Any]) -> str | None:
     """The example of a body, as JSON, wherever it is told: with the operation, or with its model."""
     for told in operation.get("requestBody", {}).get("content", {}).values():
         shape = told.get("schema", {})
-        if "$ref" in shape:
-            shape = schema["components"]["schemas"][shape["$ref"].rpartition("/")[2]]
-        example = told.get("example", shape.get("example"))
-        if example is not None:
-            return json.dumps(example, ensure_ascii=False, indent=2)
+        model = schema["components"]["schemas"].get(shape.get("$ref", "").rpartition("/")[2], {})
+        for place in (told, shape, model):
+            if examples := [place["example"]] if "example" in place else place.get("examples"):
+                return json.dumps(examples[0], ensure_ascii=False, indent=2)
     return None

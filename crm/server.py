@@ -152,7 +152,7 @@ class LastResort:
 def template_of(scope: Scope) -> str:
     """The route of a request as it is written in the code, such as `/contactos/{contact_id}`; never the address itself."""
     path = getattr(scope.get("route"), "path", None)
-    if path is None:
+    if not path:
         return "/static" if scope.get("root_path") == "/static" else "-"
     prefix = API_PREFIX if scope.get("root_path") == API_PREFIX else ""
     return prefix + str(path)

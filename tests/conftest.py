@@ -125,14 +125,16 @@ def _own_postgresql(directory: Path) -> Iterator[str]:
 
     running = get_server(directory / "data", cleanup_mode="delete")
     try:
-        yield str(running.get_uri())
+        uri: str = running.get_uri()
+        yield uri
     finally:
         running.cleanup()
 
 
 @pytest.fixture(scope="session")
 def worker(request: pytest.FixtureRequest) -> str:
-    return getattr(request.config, "workerinput", {}).get("workerid", "main") + f"_{os.getpid()}"
+    name: str = getattr(request.config, "workerinput", {}).get("workerid", "main")
+    return f"{name}_{os.getpid()}"
 
 
 @pytest.fixture(scope="session")

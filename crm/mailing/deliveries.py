@@ -11,7 +11,6 @@ end is not known is in doubt, never sent again by itself. Nobody is lost in sile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -68,7 +67,7 @@ def make(session: Session, send: Send, languages: Sequence[Language], *, relay_i
         sa.literal(now, Delivery.due_at.type),
         sa.literal(0),
         sa.case((chosen.c.reason.is_(None), None), else_=sa.literal(now, Delivery.due_at.type)),
-    )
+    ).order_by(chosen.c.contact_id)
     columns = [
         "send_id",
         "contact_id",

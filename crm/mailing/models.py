@@ -167,7 +167,7 @@ class Send(Tracked, Base):
     """The rules of those segments as they stood when it was confirmed."""
     purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
     generation: Mapped[int] = mapped_column(default=0, info={"derived": True})
-    """Raised whenever the send becomes due again: a finished job id of the engine never runs twice."""
+    """Raised when the send is due again after its job ended: a finished job id of the engine never runs twice."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -1,22 +1,29 @@
 """Previews and tests: the real mail of a chosen person, with the links of no one."""
 
+import asyncio
 import re
 from base64 import b64encode
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.config import Settings
 from crm.database import keys_of
-from crm.mailing import campaigns, fields, links, sends
+from crm.errors import Conflict, InvalidInput
+from crm.mailing import audience, campaigns, faults, fields, links, relays, sends
 from crm.mailing.compiling import Compiled
+from crm.mailing.faults import Judgement, Verdict
 from crm.mailing.models import Campaign, Send
+from crm.mailing.schemas import TrialOut
+from crm.mailing.sending import send_one
 from crm.mailing.splicing import Envelope, build, subject_of
 from crm.people import contacts, names
 from crm.people.models import Contact, Language
+from crm.staff import accounts
 
 _CID = re.compile(r'src="cid:([^"]+)"')
 
@@ -30,6 +37,14 @@ class Preview:
     text: str
     size: int
     """Bytes of the whole mail."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A test mail and the account that it goes to."""
+
+    to_address: str
+    content: bytes
 
 
 def of_campaign(
@@ -47,13 +62,48 @@ def of_send(session: Session, send: Send, contact_id: int, settings: Settings) -
     return _preview(session, compiled, contact, settings, None, f"c{send.campaign_id}:s{send.id}")
 
 
-def test_mail(
-    session: Session, campaign: Campaign, contact_id: int, to_address: str, settings: Settings, language: Language
-) -> bytes:
-    """The bytes of a test: a contact's values, an account's address, the links of no one."""
+def trial(
+    session: Session,
+    campaign: Campaign,
+    to_address: str,
+    settings: Settings,
+    contact_id: int | None = None,
+    language: Language | None = None,
+) -> Trial:
+    """A test mail, ready to be handed over: a person's values, an account's address, the links of no one.
+
+    Without a person it is written as the first one of the audience. InvalidInput(test_address_refused) for an address
+    that is not of an enabled account: a test never reaches the people of the Red.
+    """
+    account = accounts.by_email(session, to_address)
+    if account is None or account.disabled_at is not None:
+        raise InvalidInput("test_address_refused", field="to")
     compiled = campaigns.compile_variants(session, campaign)
-    contact = contacts.get(session, contact_id)
-    return _mail(session, _variant(compiled, contact, language), contact, to_address, settings, f"c{campaign.id}:p0")
+    contact = contacts.get(session, contact_id or _first_person(session, campaign))
+    content = _mail(session, _variant(compiled, contact, language), contact, account.email, settings, f"c{campaign.id}:p0")
+    return Trial(account.email, content)
+
+
+def _first_person(session: Session, campaign: Campaign) -> int:
+    rules = audience.rules_of(session, campaign.include, campaign.exclude)
+    first = session.scalar(
+        sa.select(Contact.id).where(audience.condition(session, rules)).order_by(Contact.sort_key, Contact.id).limit(1)
+    )
+    if first is None:
+        raise Conflict("nobody_to_send")
+    return first
+
+
+def hand_over(mail: Trial, settings: Settings) -> Judgement:
+    """Give a test mail to the relay and say what became of it. Waits for the server: call it outside a transaction."""
+    return asyncio.run(send_one(relays.way_out(settings), sends.sender_of(settings), mail.to_address, mail.content))
+
+
+def to_out(judgement: Judgement) -> TrialOut:
+    """What became of a test, in words."""
+    accepted = judgement.verdict is Verdict.ACCEPTED
+    sentence = "El servidor aceptó la prueba." if accepted else faults.SENTENCES[judgement.reason]
+    return TrialOut(accepted=accepted, reason=judgement.reason, sentence=sentence)
 
 
 def _variant(compiled: dict[Language, Compiled], contact: Contact, language: Language | None) -> Compiled:

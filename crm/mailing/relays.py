@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from crm.config import RelayAddress, Settings
 from crm.database import insert_new
+from crm.errors import Unavailable
 from crm.mailing.models import Relay
 
 TROUBLES_THAT_PAUSE = 5
@@ -23,6 +24,20 @@ def is_local(settings: Settings) -> bool:
 def catcher(port: int) -> RelayAddress:
     """The local catcher of an installation without a relay."""
     return RelayAddress(host="127.0.0.1", port=port, tls="none", per_minute=None)
+
+
+CATCHER_PORT = "catcher.port"
+"""File of the data directory in which a running catcher says where it listens."""
+
+
+def way_out(settings: Settings) -> RelayAddress:
+    """Where a mail outside the ledger is handed over; Unavailable(relay_unreachable) when nothing listens."""
+    if settings.relay is not None:
+        return settings.relay
+    try:
+        return catcher(int((settings.data_dir / CATCHER_PORT).read_text(encoding="ascii")))
+    except (OSError, ValueError) as error:
+        raise Unavailable("relay_unreachable") from error
 
 
 def row_of(session: Session, settings: Settings) -> Relay:

@@ -244,3 +244,41 @@ class TemplateOut(BaseModel):
     purpose: Purpose
     content_class: ContentClass
     fields: list[FieldOut]
+
+
+class PreviewIn(BaseModel):
+    """As whom to see a campaign; in their own language unless another is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    contact_id: RowId
+    language: Language | None = None
+
+
+class PreviewOut(BaseModel):
+    """A mail as that person would see it, with the links of no one."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    subject: str
+    html: str
+    text: str
+    size: int
+
+
+class TrialIn(BaseModel):
+    """A test mail to the address of an account; written as ``contact_id`` or as the first person of the audience."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Annotated[str, StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^\x00-\x20\x7f]+$")]
+    contact_id: RowId | None = None
+    language: Language | None = None
+
+
+class TrialOut(BaseModel):
+    """Whether the server accepted the test, and if not, why."""
+
+    accepted: bool
+    reason: str
+    sentence: str

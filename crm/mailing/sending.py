@@ -292,7 +292,9 @@ async def _trouble(work: Drain, judgement: Judgement) -> None:
         await work.write(lambda session: _note_trouble(session, work, judgement))
 
 
-async def send_one(address: RelayAddress, sender: SenderLine, to_address: str, content: bytes, timeouts: Timeouts) -> Judgement:
+async def send_one(
+    address: RelayAddress, sender: SenderLine, to_address: str, content: bytes, timeouts: Timeouts = Timeouts()
+) -> Judgement:
     """Hand over one mail outside the ledger (a test to an account) and say what became of it."""
     try:
         connection = await Connection.open(address, timeouts=timeouts)

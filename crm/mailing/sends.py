@@ -165,7 +165,6 @@ def _begin(session: Session, send: Send, settings: Settings, *, accept_growth: b
         return _hold(session, send, "audience_grew")
     send.started_at = clock.now()
     send.state, send.reason = SendState.SENDING, None
-    send.generation += 1
     session.flush()
     deliveries.make(session, send, languages, relay_is_local=local)
     finish_if_done(session, send)
@@ -200,7 +199,6 @@ def resume(session: Session, send_id: int, settings: Settings) -> Send:
     if send.state is SendState.PAUSED:
         consent.check_suppression_key(session)
         send.state, send.reason = SendState.SENDING, None
-        send.generation += 1
         session.flush()
         deliveries.hurry(session, send.id)
         finish_if_done(session, send)

@@ -19,6 +19,11 @@ PICTURES = frozenset({PNG, JPEG, WEBP})
 ENDINGS = {PNG: (".png",), JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"), WEBP: (".webp",), PDF: (".pdf",)}
 """Endings that a file's name may have, the usual one first."""
 
+PIECES_LIMIT = 100_000
+"""Most chunks or segments of a picture: a real one has hundreds."""
+SCANS_LIMIT = 100
+"""Most scans of a progressive JPEG, each of which a decoder draws over the whole picture: a real one has ten."""
+
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _ENDING = re.compile(r"\.[a-z][a-z0-9]{1,5}$", re.IGNORECASE)
 _PDF_HEADER_REACH = 1024
@@ -84,28 +89,33 @@ def shape_of(body: bytes, media_type: str) -> Shape:
 def _png_shape(body: bytes) -> Shape | None:
     width, height = struct.unpack_from(">II", body, 16)
     position = len(_PNG_MAGIC)
-    while True:
+    for _ in range(PIECES_LIMIT):
         length, name = struct.unpack_from(">I4s", body, position)
         position += 12 + length
         if name == b"IEND":
             return Shape(width, height, position)
+    return None
 
 
 def _jpeg_shape(body: bytes) -> Shape | None:
     """Walk the segments; after a start of scan, jump over its coded data to the next marker."""
     size = None
+    scans = 0
     position = 2
-    while (found := _JPEG_MARKER.search(body, position)) is not None:
+    for _ in range(PIECES_LIMIT):
+        found = _JPEG_MARKER.search(body, position)
+        if found is None:
+            return None
         marker = body[found.end() - 1]
         position = found.end()
-        if marker == 0xD9:
-            return Shape(*size, position) if size else None
-        if marker == 0x01:
-            continue
+        scans += marker == 0xDA
+        if marker == 0xD9 or scans > SCANS_LIMIT:
+            return Shape(*size, position) if size and scans <= SCANS_LIMIT else None
         if marker in _JPEG_SIZES and size is None:
             height, width = struct.unpack_from(">HH", body, position + 3)
             size = (width, height)
-        position += struct.unpack_from(">H", body, position)[0]
+        if marker != 0x01:
+            position += struct.unpack_from(">H", body, position)[0]
     return None
 
 

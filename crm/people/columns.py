@@ -204,7 +204,10 @@ def _texts(columns: Columns, cells: Sequence[str]) -> dict[str, list[str]]:
     texts: dict[str, list[str]] = {}
     for name, places in columns.indexes.items():
         for index in places:
-            text = _tidy(cells[index]) if index < count else ""
+            text = cells[index] if index < count else ""
+            if not text:
+                continue
+            text = _tidy(text)
             if text and (len(text) > _LONGEST_NOTHING or text.lower() not in _NOTHING):
                 texts.setdefault(name, []).append(text)
     return texts

@@ -4,14 +4,14 @@ An empty cell never erases. The first row of a file that speaks of a person repl
 completed); later rows of the same file only fill what is empty, so that a second import of the file changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from crm.database import search_key
 from crm.people.addresses import Address
 from crm.people.models import Channel, ConsentState, LeaderSector, Purpose, Treatment
 from crm.people.organizations import organization_key
-from crm.people.places import Located
 from crm.people.schemas import ConsentIn, ContactIn
 from crm.people.tags import tag_key
 
@@ -93,7 +93,16 @@ class Person:
         return [column for column in COLUMNS if getattr(self, column) != self.before[column]]
 
 
-Place = Callable[[str | None, str | None], Located]
+class Spot(NamedTuple):
+    """Where a row says that a person lives: a city's row, or the words as typed; the country; and what to review."""
+
+    city_id: int | None
+    city_as_typed: str | None
+    country: str | None
+    warnings: Sequence[str]
+
+
+Place = Callable[[str | None, str | None], Spot]
 
 
 def merge(person: Person, row: Row, place: Place) -> tuple[bool, list[str]]:
@@ -114,13 +123,20 @@ def merge(person: Person, row: Row, place: Place) -> tuple[bool, list[str]]:
 
 
 def _merge_names(person: Person, data: ContactIn) -> bool:
-    """Complete the names; a second surname only behind the same first one."""
+    """Complete the names; a second surname only behind the same first one.
+
+    Only the first row of a file does, or the first that names the person at all: were names to grow with every row, a
+    second import would judge by `names_agree` otherwise than the first one.
+    """
+    if person.is_told and (person.given_names or person.first_surname or person.second_surname):
+        return False
     changed = False
     for column in NAMES[:2]:
         if not getattr(person, column) and getattr(data, column):
             setattr(person, column, getattr(data, column))
             changed = True
-    if data.second_surname and not person.second_surname and tag_key(data.first_surname) == tag_key(person.first_surname):
+    same_surname = search_key(data.first_surname) == search_key(person.first_surname)
+    if data.second_surname and not person.second_surname and same_surname:
         person.second_surname = data.second_surname
         changed = True
     return changed
@@ -138,17 +154,17 @@ def _merge_simple(person: Person, data: ContactIn) -> bool:
     return changed
 
 
-def _merge_place(person: Person, told: Located, warnings: list[str]) -> bool:
+def _merge_place(person: Person, told: Spot, warnings: list[str]) -> bool:
     """City, spelling and country change together; a country alone never erases a city."""
     warnings += told.warnings
     before = (person.city_id, person.city_as_typed, person.country)
     differs = bool(told.country and person.country and told.country != person.country)
-    if told.city is not None or told.city_as_typed:
+    if told.city_id is not None or told.city_as_typed:
         is_settled = person.city_id is not None or person.city_as_typed is not None or differs
         if not (is_settled and person.is_told):
-            person.city_id = told.city.id if told.city is not None else None
-            person.city_as_typed = None if told.city is not None else told.city_as_typed
-            person.country = told.country or (person.country if told.city is None else None)
+            person.city_id = told.city_id
+            person.city_as_typed = None if told.city_id is not None else told.city_as_typed
+            person.country = told.country or (person.country if told.city_id is None else None)
     elif differs and person.city_id is not None:
         warnings.append("country_differs_from_city")
     elif told.country and (person.country is None or not person.is_told):

@@ -1,6 +1,7 @@
 """Tags: short words that staff and other tools put on people. `Taller` and `taller` are one tag."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -14,6 +15,7 @@ from crm.people.schemas import TagOut
 KEY_LENGTH = 80
 
 
+@lru_cache(4096)
 def tag_key(name: str) -> str:
     """What makes two spellings one tag; a name of signs alone is its own key."""
     return (search_key(name) or name)[:KEY_LENGTH]

@@ -6,15 +6,16 @@ A person is found by an active address. Nothing that comes in this way revives w
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.people.addresses import Address, read_address
-from crm.people.merging import Person, Row, grants_mail, merge
-from crm.people.models import RowStatus, SuppressionReason
+from crm.people.merging import Person, Row, Spot, grants_mail, merge
+from crm.people.models import City, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
-from crm.people.places import Located, place_contact
+from crm.people.places import Whereabouts, cities_for, locate
 from crm.people.schemas import ContactIn, Taken
 from crm.people.stored import Known, judge, look_up, name_key
 from crm.people.suppression import LEFT
@@ -42,6 +43,7 @@ def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int 
     told: set[int] = set()
     taken: list[Taken] = []
     for start in range(0, len(rows), BATCH):
+        places.look_up(rows[start : start + BATCH])
         batch = [_read_row(session, data) for data in rows[start : start + BATCH]]
         known = look_up(session, [row for row in batch if isinstance(row, Row)], import_id=import_id)
         for person in known.people:
@@ -54,25 +56,38 @@ def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int 
 def take_in_as_new(session: Session, data: ContactIn) -> Taken:
     """Add one person, whoever has the same name; whether the addresses are free is for the caller to see."""
     session.flush()
+    places = _Places(session)
+    places.look_up([data])
     row = _read_row(session, data)
     known = Known()
     if isinstance(row, Row):
         judge(session, known, row.hashes)
-    return _take_batch(session, [row], known, _Places(session), None)[0]
+    return _take_batch(session, [row], known, places, None)[0]
 
 
 class _Places:
-    """Resolves each place of a call once."""
+    """Resolves each place once, and asks for the rows of a batch's cities in one query; makes a city when it is given."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._known: dict[tuple[str | None, str | None], Located] = {}
+        self._located: dict[tuple[str | None, str | None], Whereabouts] = {}
+        self._ids: dict[int, int] = {}
 
-    def __call__(self, city: str | None, country: str | None) -> Located:
-        found = self._known.get((city, country))
-        if found is None:
-            found = self._known[city, country] = place_contact(self._session, city, country)
-        return found
+    def look_up(self, rows: Iterable[ContactIn]) -> None:
+        pairs = {(data.city, data.country) for data in rows if data.city or data.country} - self._located.keys()
+        self._located |= {pair: locate(*pair) for pair in pairs}
+        wanted = {found.place.geoname_id for found in self._located.values() if found.place} - self._ids.keys()
+        if wanted:
+            known = sa.select(City.geoname_id, City.id).where(City.geoname_id.in_(wanted))
+            self._ids |= {geoname_id: city_id for geoname_id, city_id in self._session.execute(known) if geoname_id is not None}
+
+    def __call__(self, city: str | None, country: str | None) -> Spot:
+        found = self._located[city, country]
+        if found.place is None:
+            return Spot(None, found.city_as_typed, found.country, found.warnings)
+        if found.place.geoname_id not in self._ids:
+            self._ids |= cities_for(self._session, [found.place])
+        return Spot(self._ids[found.place.geoname_id], None, found.country, found.warnings)
 
 
 @dataclass
@@ -168,7 +183,7 @@ def _contradicts(person: Person, data: ContactIn, places: _Places) -> bool:
     if not (data.city or data.country):
         return False
     told = places(data.city, data.country)
-    told_city = told.city.id if told.city is not None else told.city_as_typed
+    told_city = told.city_id if told.city_id is not None else told.city_as_typed
     known_city = person.city_id if person.city_id is not None else person.city_as_typed
     differs = told_city is not None and known_city is not None and told_city != known_city
     return differs or bool(told.country and person.country and told.country != person.country)

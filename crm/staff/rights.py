@@ -120,6 +120,8 @@ API: dict[str, Access] = {
     "GET /campaigns/{campaign_id}": scope("campaigns:read"),
     "PUT /campaigns/{campaign_id}": scope("campaigns:write"),
     "GET /campaigns/{campaign_id}/review": scope("campaigns:read"),
+    "POST /campaigns/{campaign_id}/preview": scope("campaigns:read"),
+    "POST /campaigns/{campaign_id}/tests": scope("campaigns:write"),
     "POST /campaigns/{campaign_id}/sends": scope("campaigns:send"),
     "GET /sends/{send_id}": scope("campaigns:read"),
     "POST /sends/{send_id}/pause": scope("campaigns:send"),

@@ -87,3 +87,4 @@ def test_shows_a_page_that_fetches_and_runs_nothing(app: FastAPI, schema: dict[s
     assert set(SENTENCES) <= set(page.anchors), "the type of a problem leads to its row"
     assert {operation["operationId"] for _, operation in operations(schema)} <= set(page.anchors)
     assert "{{ nombre }}" in answer.text
+    assert answer.text.count("<pre") == sum("requestBody" in operation for _, operation in operations(schema))

@@ -59,7 +59,7 @@ def described(
 ) -> Iterator[tuple[BaseSchema, str]]:
     """The description of the API as the server gives it, over one record of each kind, and a key that opens it all."""
     name = f"crm_openapi_{worker}"
-    told = Settings(database_url=server.create(name, template), data_dir=tmp_path_factory.mktemp("data"))
+    told = Settings(database_url=server.create(name, template), data_dir=tmp_path_factory.mktemp("data"), secret_key="of tests")
     database = Database(told, load_keys(told.data_dir))
     product = build(database, told)
     key = make_key(database, *SCOPES)

@@ -518,6 +518,16 @@ def test_survives_a_file_with_changed_bytes(body: bytes, changes: list[tuple[int
     survives(bytes(damaged), name)
 
 
+def test_refuses_a_picture_of_endless_pieces() -> None:
+    """Small work for whoever writes it, hours for whoever would decode it."""
+    body = encoded(drawn(64, 48), "JPEG", progressive=True)
+    scan = body.index(b"\xff\xda")
+    assert refusal(body[:-2] + body[scan:-2] * 100 + b"\xff\xd9", "a.jpg") == "file_broken"
+    assert refusal(b"\xff\xd8\xff" + b"\xff\x01" * 2_000_000, "a.jpg") == "file_broken"
+    png = encoded(drawn(8, 8))
+    assert refusal(png[:33] + (b"\0\0\0\0teXt" + bytes(4)) * 200_000 + png[33:], "a.png") == "file_broken"
+
+
 def test_refuses_a_jpeg_cut_in_its_picture() -> None:
     body = encoded(drawn(64, 48), "JPEG")
     for cut in range(1, len(body) - 1):

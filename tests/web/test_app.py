@@ -1,13 +1,11 @@
 """What holds for every page: headers, static files, errors, and the commit before the answer."""
 
 import re
-from typing import Annotated
 
 import pytest
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from crm.database import Database
@@ -15,7 +13,7 @@ from crm.people.models import Tag
 from crm.staff import rights
 from crm.staff.models import Role
 from tests.web.conftest import Visitor
-from web.dependencies import SessionOf, get_session
+from web.dependencies import SessionOf
 from web.pages import static_url
 
 
@@ -80,4 +78,3 @@ def test_commits_before_the_answer_leaves(app: FastAPI, database: Database, monk
 
     assert TestClient(app).post("/etiqueta").status_code == 200
     assert seen == [1]
-    assert Annotated[Session, Depends(get_session, scope="function")] == SessionOf

@@ -5,7 +5,6 @@ from starlette.testclient import TestClient
 
 from crm.config import Settings
 from crm.database import Database
-from crm.keys import load_keys
 from crm.staff import accounts
 from crm.staff.models import Role
 from tests.web.conftest import ADDRESS, PASSWORD, Visitor, csrf_of
@@ -55,7 +54,7 @@ def test_never_leads_to_another_site(elsewhere: str) -> None:
 
 def test_the_cookie_is_shut_to_scripts_and_bound_to_https(database: Database, settings: Settings) -> None:
     secure = settings.model_copy(update={"base_url": "https://red.example.org"})
-    client = TestClient(build(Database(secure, load_keys(secure.data_dir)), secure), base_url="https://red.example.org")
+    client = TestClient(build(database, secure), base_url="https://red.example.org")
     answer = client.post("/entrar", data={"correo": ADDRESS, "contrasena": PASSWORD}, follow_redirects=False)
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith("__Host-crm=")

@@ -1,0 +1,260 @@
+"""The pages in a real browser: accessible, quiet, light, and whole with scripts off."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from crm.database import Database
+from crm.mailing import sends
+from crm.staff import accounts
+from crm.staff.models import Role
+from tests.conftest import ROOT
+from tests.web.conftest import ADDRESS, PASSWORD
+from tests.web.network import build_network, build_send
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+AXE = f"axe.run(document, {{iframes: false, runOnly: {json.dumps(RULES)}}}).then(found => found.violations.map(one => one.id))"
+LOST_AT_THE_LEFT = """[...document.querySelectorAll("main :not(svg, svg *)")]
+    .filter((one) => one.checkVisibility({contentVisibilityAuto: true}))
+    .filter((one) => one.getBoundingClientRect().left < -20)
+    .map((one) => one.outerHTML.slice(0, 90))"""
+COLD_LIMIT = 150 * 1024
+FRAGMENT_LIMIT = 10 * 1024
+
+
+@dataclass(frozen=True)
+class Site:
+    """The product as a browser reaches it, with a network of 1,500 people and a paused send."""
+
+    url: str
+    send_id: int
+    database: Database
+
+    @property
+    def pages(self) -> list[str]:
+        send = f"/envios/{self.send_id}"
+        return [
+            "/", "/contactos", "/contactos?q=zzyzx", "/contactos?pais=US&sector=academia&mapa=norteamerica", "/campanas",
+            send, f"{send}?ancho=telefono", f"{send}/personas", f"{send}/personas?estado=skipped&motivo=no_consent",
+            "/no-existe", "/p/baja/desconocido",
+        ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        own = {"executable_path": str(CHROMIUM)} if CHROMIUM.exists() else {}
+        opened = playwright.chromium.launch(args=FLAGS, **own)  # type: ignore[arg-type]  # a path or nothing
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def site(app: FastAPI, database: Database) -> Iterator[Site]:
+    with database.session() as session:
+        accounts.create(session, ADDRESS, "Laura Guzmán", Role.COORDINATION, PASSWORD)
+        build_network(session)
+        send_id = build_send(session).id
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    yield Site(f"http://127.0.0.1:{listening.getsockname()[1]}", send_id, database)
+    server.should_exit = True
+    thread.join(10)
+    listening.close()
+
+
+@dataclass
+class Visit:
+    """A page and everything that it said or asked for from outside."""
+
+    page: Page
+    noise: list[str]
+
+    @classmethod
+    def open(cls, context: BrowserContext, site: Site) -> "Visit":
+        visit = cls(context.new_page(), [])
+        visit.page.on("console", lambda said: visit.noise.append(said.text))
+        visit.page.on("pageerror", lambda error: visit.noise.append(str(error)))
+        visit.page.on("request", lambda asked: visit._note(asked.url, site))
+        return visit
+
+    def _note(self, url: str, site: Site) -> None:
+        if not url.startswith((site.url, "data:")):
+            self.noise.append(f"outside: {url}")
+
+    def axe(self) -> Any:
+        """What axe finds, from a world of its own, so that the page's policy stays as it is."""
+        link = self.page.context.new_cdp_session(self.page)
+        frame = link.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
+        world = link.send("Page.createIsolatedWorld", {"frameId": frame})["executionContextId"]
+        source = (ROOT / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+        link.send("Runtime.evaluate", {"contextId": world, "expression": source})
+        asked = {"contextId": world, "expression": AXE, "awaitPromise": True, "returnByValue": True}
+        return link.send("Runtime.evaluate", asked)["result"]["value"]
+
+    @property
+    def sideways(self) -> int:
+        """Pixels that the page is wider than the screen."""
+        wider: int = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        return wider
+
+
+def signed_in(browser: Browser, site: Site, size: tuple[int, int] = SIZES["desktop"], *, scripts: bool = True) -> Visit:
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, locale="es-MX", java_script_enabled=scripts, base_url=site.url
+    )
+    context.set_default_timeout(15_000)
+    visit = Visit.open(context, site)
+    visit.page.goto("/entrar?siguiente=/contactos")
+    visit.page.fill("#correo", ADDRESS)
+    visit.page.fill("#contrasena", PASSWORD)
+    visit.page.click("text=Entrar")
+    visit.page.wait_for_url("**/contactos")
+    return visit
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: tuple[int, int]) -> None:
+    visit = signed_in(browser, site, size)
+    for url in site.pages:
+        visit.noise.clear()
+        visit.page.goto(url)
+        assert visit.axe() == [], url
+        assert visit.sideways <= 0, url
+        assert [said for said in visit.noise if "404" not in said] == [], url
+    visit.page.context.close()
+    alone = browser.new_page(base_url=site.url, viewport={"width": size[0], "height": size[1]})
+    alone.goto("/entrar")
+    assert Visit(alone, []).axe() == []
+    alone.close()
+
+
+def test_nothing_scrolls_sideways_on_the_narrowest_phone(browser: Browser, site: Site) -> None:
+    visit = signed_in(browser, site, (320, 700))
+    for url in site.pages:
+        visit.page.goto(url)
+        assert visit.sideways <= 0, url
+        assert visit.page.evaluate(LOST_AT_THE_LEFT) == [], url
+    visit.page.context.close()
+
+
+def test_filters_in_place_and_keeps_the_chip_open(browser: Browser, site: Site) -> None:
+    visit = signed_in(browser, site)
+    page = visit.page
+    page.click("#chip-pais summary")
+    page.check("input[value=CA]")
+    page.wait_for_url("**/contactos?pais=CA")
+    assert page.locator("#chip-pais").get_attribute("open") is not None
+    assert page.locator("#chip-pais summary b").inner_text() == "Canadá"
+    assert page.evaluate("document.activeElement.value") == "CA"
+    total = page.locator("[role=status] strong").inner_text()
+    assert total == page.locator("#chip-pais label:has(input[value=CA]) data").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#chip-pais").get_attribute("open") is None
+    assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+    page.keyboard.press("/")
+    page.keyboard.type("nunez")
+    page.wait_for_url("**/contactos?q=nunez&pais=CA")
+    assert page.locator("#q").input_value() == "nunez"
+    page.go_back()
+    page.wait_for_url("**/contactos?pais=CA")
+    expect(page.locator("#q")).to_have_value("")
+    expect(page.locator("[role=status] strong")).to_have_text(total)
+    page.keyboard.press("Control+k")
+    assert page.evaluate("document.activeElement.id") == "search-everywhere"
+    assert visit.noise == []
+    page.context.close()
+
+
+def test_turns_the_pages_of_the_list_in_place(browser: Browser, site: Site) -> None:
+    page = signed_in(browser, site).page
+    first = page.locator(".person b").first.inner_text()
+    page.click("#page-after")
+    expect(page.locator(".pagination > span").first).to_contain_text("21–40 de 1,500")
+    assert "tras=" in page.url
+    page.click("#page-before")
+    expect(page.locator(".pagination > span").first).to_contain_text("1–20 de 1,500")
+    expect(page.locator(".person b").first).to_have_text(first)
+    page.context.close()
+
+
+def test_shows_how_a_send_moves_without_a_reload(browser: Browser, site: Site) -> None:
+    visit = signed_in(browser, site)
+    visit.page.goto(f"/envios/{site.send_id}")
+    visit.page.click("#cancel summary")
+    with site.database.session() as session:
+        sends.cancel(session, site.send_id)
+    visit.page.wait_for_selector("text=No saldrá ninguno más")
+    assert visit.page.locator("#cancel").count() == 0
+    assert visit.page.locator("#live").get_attribute("hx-trigger") is None
+    assert visit.noise == []
+    visit.page.context.close()
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_everything_works_with_scripts_off(browser: Browser, site: Site, size: tuple[int, int]) -> None:
+    page = signed_in(browser, site, size, scripts=False).page
+    page.click("#chip-pais summary")
+    page.check("input[value=ES]")
+    page.click("#chip-pais summary")
+    page.fill("#q", "madrid")
+    page.click("text=Aplicar")
+    page.wait_for_url("**/contactos?*pais=ES*")
+    assert page.locator("#chip-pais summary b").inner_text() == "España"
+    page.click("#page-after")
+    assert "tras=" in page.url
+    page.goto(f"/envios/{site.send_id}")
+    page.click('button:has-text("Reanudar")')
+    assert page.locator(".state").inner_text() == "Enviándose"
+    page.locator(".metric", has_text="No se pudo").click()
+    assert page.locator("h1").inner_text() == "No se pudo"
+    page.context.close()
+
+
+def test_a_cold_page_and_a_fragment_are_light(browser: Browser, site: Site) -> None:
+    page = signed_in(browser, site).page
+    for url in ("/contactos", f"/envios/{site.send_id}"):
+        assert _bytes_of(page, url) < COLD_LIMIT, url
+    headers = {"HX-Request": "true", "HX-Request-Type": "partial"}
+    for url in ("/contactos", f"/envios/{site.send_id}/avance"):
+        answer = page.request.get(url, headers=headers)
+        assert answer.headers["content-encoding"] == "gzip"
+        assert int(answer.headers["content-length"]) < FRAGMENT_LIMIT, url
+    page.context.close()
+
+
+def _bytes_of(page: Page, url: str) -> int:
+    """What the network carries for a page with an empty cache."""
+    link, carried = page.context.new_cdp_session(page), [0]
+    link.send("Network.enable")
+    link.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    link.on("Network.loadingFinished", lambda done: carried.append(int(done["encodedDataLength"])))
+    page.goto(url, wait_until="networkidle")
+    time.sleep(0.2)
+    link.detach()
+    return sum(carried)
