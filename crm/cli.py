@@ -374,7 +374,7 @@ def _wait(database: Database, send_id: int) -> None:
 
 
 @campaigns_app.command("test")
-def test_campaign(
+def try_campaign(
     campaign_id: int,
     to: Annotated[str, typer.Option(help="Correo de una cuenta del equipo.")],
     contact_id: Annotated[int | None, typer.Option("--as", help="Persona con cuyos datos se escribe.")] = None,

@@ -74,7 +74,7 @@ SENTENCES: dict[str, str] = {
     "idempotency_key_invalid": "Idempotency-Key debe tener de 1 a 200 caracteres ASCII visibles.",
     "idempotency_key_reused": "Esa Idempotency-Key ya se usó con otro contenido. Use una nueva para esta petición.",
     "date_future": "Esa fecha aún no llega. Escriba la de hoy o una anterior.",
-    "if_match_invalid": "If-Match debe llevar la versión que se leyó, por ejemplo \"3\".",
+    "if_match_invalid": 'If-Match debe llevar la versión que se leyó, por ejemplo "3".',
     "record_changed": "Otra petición cambió este registro al mismo tiempo. Léalo e intente de nuevo.",
     # mailing
     "merge_field_unknown": "No existe el campo «{name}». Elija uno de la lista de campos.",

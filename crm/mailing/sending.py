@@ -292,12 +292,10 @@ async def _trouble(work: Drain, judgement: Judgement) -> None:
         await work.write(lambda session: _note_trouble(session, work, judgement))
 
 
-async def send_one(
-    address: RelayAddress, sender: SenderLine, to_address: str, content: bytes, timeouts: Timeouts = Timeouts()
-) -> Judgement:
+async def send_one(address: RelayAddress, sender: SenderLine, to_address: str, content: bytes) -> Judgement:
     """Hand over one mail outside the ledger (a test to an account) and say what became of it."""
     try:
-        connection = await Connection.open(address, timeouts=timeouts)
+        connection = await Connection.open(address)
         try:
             reply = await connection.hand_over(sender.mailbox, to_address, content)
         finally:

@@ -54,6 +54,7 @@ class _Conversation(asyncio.Protocol):
         self.is_open = True
         self._heard = bytearray()
         self._waiting: asyncio.Future[None] | None = None
+        self._gone = asyncio.Event()
         self._may_write = asyncio.Event()
         self._may_write.set()
 
@@ -64,6 +65,7 @@ class _Conversation(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
+        self._gone.set()
         self._may_write.set()
         self._wake()
 
@@ -88,6 +90,13 @@ class _Conversation(asyncio.Protocol):
                 return await self._answer()
         except (TimeoutError, OSError) as error:
             raise _Silent from error
+
+    async def hang_up(self) -> None:
+        """Close in order (TLS says goodbye too); a peer that does not answer is cut off."""
+        self.transport.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), 1)
+        self.transport.abort()
 
     def _unasked(self) -> tuple[int, str]:
         found = _REPLY.match(self._heard)
@@ -224,7 +233,7 @@ class Connection:
         if self.is_open:
             with suppress(_Silent):
                 await self._talk.ask(b"QUIT\r\n", 2)
-            self._talk.transport.close()
+            await self._talk.hang_up()
 
 
 def _reply_of(error: Exception, step: Step) -> Reply:

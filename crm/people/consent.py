@@ -170,6 +170,7 @@ MAIL_STATES = ("ok", "no_consent", "unsubscribed", "bounced", "complained", "no_
 def mail_state() -> sa.ColumnElement[str]:
     """How a `Contact` stands for lists, whatever the purpose: one of `MAIL_STATES`. `mail_state_of` says the same of a row."""
     return sa.case(
+        (Contact.id.is_(None), "no_address"),  # never so; it names the table, without which the conditions would not correlate
         (_has_left(SuppressionReason.COMPLAINED), "complained"),
         (_has_left(*LEFT), "unsubscribed"),
         (~_has_address(), "no_address"),

@@ -64,7 +64,7 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What becomes of one row. ``number`` is the spreadsheet's; ``column`` the header at fault; ``values`` the row as it came, if at fault."""
+    """What becomes of one row: its number in the spreadsheet, and the column and values at fault, if any."""
 
     number: int
     status: RowStatus

@@ -30,7 +30,7 @@ class Row(NamedTuple):
     hashes: list[str]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class HeldPost:
     """A current post in an organization, stored (with its id) or new."""
 
@@ -40,7 +40,7 @@ class HeldPost:
     title_before: str | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Person:
     """What is known of one person while rows are taken in, and what they added."""
 

@@ -24,8 +24,12 @@ def main() -> None:
     OUT.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     table = Table(*COLUMNS)
     for row in rows:
-        table.add_row(*(f"{row.get(name):,.2f}" if isinstance(row.get(name), float) else str(row.get(name) or "") for name in COLUMNS))
+        table.add_row(*(_cell(row.get(name)) for name in COLUMNS))
     Console().print(table)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value or "")
 
 
 main()

@@ -270,6 +270,16 @@ def test_refuses_to_send_without_the_key_of_the_suppressions(database: Database,
     assert "keys.json" in caught.value.sentence
 
 
+def test_counts_how_everyone_stands(session: Session) -> None:
+    contact(session, 0, consents=(NEWSLETTER,))
+    contact(session, 1)
+    contact(session, 2)
+    suppress(session, address_of(2))
+    told = consent.mail_state()
+    counted = session.execute(sa.select(told, sa.func.count()).group_by(told)).all()
+    assert sorted(counted) == [("no_consent", 1), ("ok", 1), ("unsubscribed", 1)]
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["granted", "revoked"]), st.sampled_from([Channel.EMAIL, Channel.PHONE])), max_size=4),
     st.sets(st.sampled_from(SuppressionReason), max_size=2),
