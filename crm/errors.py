@@ -78,7 +78,7 @@ SENTENCES: dict[str, str] = {
     "record_changed": "Otra petición cambió este registro al mismo tiempo. Léalo e intente de nuevo.",
     # mailing
     "merge_field_unknown": "No existe el campo «{name}». Elija uno de la lista de campos.",
-    "merge_field_malformed": "Hay llaves sin cerrar. Un campo se escribe así: {{{{ nombre }}}} o {{{{ nombre | texto si falta }}}}.",
+    "merge_field_malformed": "Hay llaves sin cerrar. Un campo va así: {{{{ nombre }}}} o {{{{ nombre | texto si falta }}}}.",
     "merge_field_misplaced": "El campo «{name}» no puede ir al principio de un enlace. Escriba primero la dirección, por ejemplo https://…",
     "header_refused": "El asunto o el nombre tiene un salto de línea. Quítelo.",
     "template_unknown": "No existe esa plantilla.",
@@ -122,7 +122,7 @@ SENTENCES: dict[str, str] = {
     "file_broken": "El archivo está dañado o incompleto. Expórtelo de nuevo y vuelva a subirlo.",
     "picture_too_large": "La imagen es demasiado grande: admite hasta {megapixels} megapíxeles y {side} píxeles por lado.",
     "picture_animated": "La imagen tiene movimiento. Suba una imagen fija; los videos van por enlace.",
-    "pdf_active_content": "El PDF lleva programas, acciones o archivos adjuntos. Expórtelo de nuevo como PDF sencillo, para imprimir.",
+    "pdf_active_content": "El PDF lleva programas, acciones o archivos adjuntos. Expórtelo como PDF sencillo, para imprimir.",
     "pdf_encrypted": "El PDF está protegido con contraseña o cifrado. Guárdelo sin protección y súbalo de nuevo.",
     # materials
     "material_kind_takes_pdf": "Un documento se sube en PDF.",

@@ -27,7 +27,7 @@ def _authenticator(_server: object, _session: object, _envelope: object, _mechan
     return AuthResult(success=right, handled=right)
 
 
-class _Secure(Controller):  # type: ignore[misc]  # aiosmtpd ships no types
+class _Secure(Controller):
     def __init__(self, server: MailServer, context: ssl.SSLContext, tls: Tls) -> None:
         self._context, self._tls = context, tls
         super().__init__(server, hostname="127.0.0.1", port=server.port, ssl_context=context if tls == "implicit" else None)
