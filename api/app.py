@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from api import campaigns, cities, contacts, docs, errors, materials, segments, sends, suppressions, tags, templates
+from api import campaigns, cities, contacts, docs, errors, imports, materials, segments, sends, suppressions, tags, templates
 from api.errors import documented
 from api.guard import Pace, Recorder
 from crm.config import Settings
@@ -10,6 +10,7 @@ from crm.database import Database
 
 ROUTERS = (
     contacts.router,
+    imports.router,
     cities.router,
     tags.router,
     suppressions.router,

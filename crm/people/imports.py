@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import Database, insert_many, keyset_page
+from crm.database import Database, insert_many, keyset_page, refresh_statistics
 from crm.errors import Conflict, CrmError, InvalidInput, NotFound
 from crm.history import SYSTEM, Actor
 from crm.people import consent
@@ -225,6 +225,7 @@ def _finish(session: Session, import_id: int, done: int) -> Import:
     finished = get(session, import_id)
     finished.state, finished.finished_at = ImportState.DONE, clock.now()
     session.flush()
+    refresh_statistics(session)
     return finished
 
 
