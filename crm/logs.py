@@ -20,7 +20,8 @@ def configure() -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.ERROR, force=True)
-    logging.getLogger("crm").setLevel(logging.INFO)
+    # Somebody at a terminal reads what went wrong; a file or a collector gets every line.
+    logging.getLogger("crm").setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     structlog.configure(

@@ -143,9 +143,9 @@ def short_moment(instant: datetime) -> str:
     return format_datetime(clock.institute_time(instant), "d MMM, HH:mm", locale=LOCALE)
 
 
-def clock_time(instant: datetime) -> str:
-    """`18:00`, of Mexico City."""
-    return format_datetime(clock.institute_time(instant), "HH:mm", locale=LOCALE)
+def clock_time(instant: datetime, with_seconds: bool = False) -> str:
+    """The hour on the wall clock of Mexico City: `18:00`, or `18:00:05` where minutes would repeat."""
+    return format_datetime(clock.institute_time(instant), "HH:mm:ss" if with_seconds else "HH:mm", locale=LOCALE)
 
 
 def day(value: date | datetime) -> str:

@@ -87,6 +87,11 @@ class Curve:
     hours: Sequence[tuple[datetime, float]]
     """(instant, x)."""
 
+    @property
+    def needs_seconds(self) -> bool:
+        """Whether its points are less than a minute apart."""
+        return self.points[-1].at - self.points[0].at < timedelta(minutes=len(self.points))
+
 
 def curve_of(session: Session, send: Send) -> Curve | None:
     """The curve of a send; None until the server accepted something."""
