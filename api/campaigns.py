@@ -12,6 +12,7 @@ from api.dependencies import (
     Page,
     Reading,
     RowId,
+    TheDatabase,
     TheSettings,
     ThisCall,
     Writing,
@@ -84,26 +85,37 @@ def review_campaign(campaign_id: RowId, session: Reading, settings: TheSettings)
 
 @router.post("/campaigns/{campaign_id}/preview", responses=documented(404, 413))
 def preview_campaign(campaign_id: RowId, data: PreviewBody, session: Reading, settings: TheSettings) -> PreviewOut:
-    """The mail as one person would get it, with the links of no one; nothing is sent."""
+    """The mail as one person would get it, with the links of no one; nothing is sent. It asks for `contacts:read` too."""
     campaign = campaigns.get(session, campaign_id)
     seen = previews.of_campaign(session, campaign, data.contact_id, settings, data.language)
     return PreviewOut.model_validate(seen)
 
 
 @router.post("/campaigns/{campaign_id}/tests", responses=documented(404, 409, 413))
-def test_campaign(campaign_id: RowId, data: TrialBody, session: Reading, settings: TheSettings) -> TrialOut:
-    """A test mail to an account of the staff, with the links of no one."""
-    campaign = campaigns.get(session, campaign_id)
-    mail = previews.trial(session, campaign, data.to, settings, data.contact_id, data.language)
-    return previews.to_out(previews.hand_over(mail, settings))
+def test_campaign(campaign_id: RowId, data: TrialBody, database: TheDatabase, settings: TheSettings) -> TrialOut:
+    """A test mail to an account of the staff, with the links of no one. It asks for `contacts:read` too."""
+    with database.session(write=False) as session:
+        campaign = campaigns.get(session, campaign_id)
+        mail = previews.trial(session, campaign, data.to, settings, data.contact_id, data.language)
+    return previews.to_out(previews.hand_over(mail, settings))  # no transaction waits for the mail server
 
 
-@router.post("/campaigns/{campaign_id}/sends", status_code=201, responses=documented(404, 409, 413))
+@router.get("/campaigns/{campaign_id}/sends", responses=documented(404))
+def list_sends(campaign_id: RowId, session: Reading, call: ThisCall, cursor: Cursor = None, limit: Limit = 50) -> Page[SendOut]:
+    """The sends of a campaign, the newest first."""
+    campaigns.get(session, campaign_id)
+    found, following = sends.find(session, campaign_id=campaign_id, cursor=cursor, limit=limit)
+    return page(call, [sends.to_out(session, send) for send in found], following)
+
+
+@router.post("/campaigns/{campaign_id}/sends", status_code=201, responses=documented(404, 409, 412, 413))
 def order_send(campaign_id: RowId, data: SendBody, session: Writing, once: OnlyOnce, settings: TheSettings) -> SendOut:
     """Confirm a campaign: its content and audience are frozen and it leaves now, or at the hour told.
 
     It starts without the 60 seconds to undo unless `undo_seconds` asks for them. With `confirmed_count` it is refused
-    (`count_changed`) if it would reach more people than that.
+    (`count_changed`) if it would reach more people than that, with `version` (`campaign_changed`) if the campaign was changed
+    since it was reviewed. A second send of it at about the same time is refused (`already_ordered`) without `again`.
+    The mode `local_hour` (the hour of each person) is not offered yet: `mode_not_offered`.
     """
 
     def make() -> SendOut:

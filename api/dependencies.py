@@ -79,6 +79,15 @@ def _settings(request: Request) -> Settings:
 TheSettings = Annotated[Settings, Depends(_settings)]
 
 
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+TheDatabase = Annotated[Database, Depends(_database)]
+"""For a route that waits for something else between two transactions; the others take `Reading` or `Writing`."""
+
+
 def page(call: Call, items: Sequence[Item], cursor: str | None) -> Page[Item]:
     """A page, whose rows are counted in the record of the call."""
     call.rows = len(items)

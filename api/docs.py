@@ -36,7 +36,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             if method in operations:
                 access = API[f"{method.upper()} {path}"]
                 operations[method]["security"] = [{"key": []}] if access.scope else []
-                operations[method]["x-scope"] = access.scope
+                operations[method]["x-scope"] = " ".join(name for name in (access.scope, access.also) if name) or None
     shapes = schema["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         shapes.pop(unused, None)

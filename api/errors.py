@@ -44,6 +44,8 @@ CODE_OF_TYPE = {
     "json_invalid": "body_unreadable",
 }
 """Types of pydantic's errors that have a sentence of their own; the rest are `value_invalid`."""
+NOT_OFFERED = "local_hour"
+"""A mode of sending that the design tells of and that there is not yet: whoever asks for it is told so."""
 
 DESCRIPTIONS = {
     401: "The key is missing, expired or revoked.",
@@ -148,6 +150,8 @@ def _field_error(error: Any) -> FieldError:
     kind, context = error["type"], error.get("ctx", {})
     code = kind if kind in SENTENCES else CODE_OF_TYPE.get(kind, "value_invalid")
     path = [str(part) for part in error["loc"] if part not in {"body", "query", "path", "header"}]
+    if path[-2:] == ["when", "mode"] and error.get("input") == NOT_OFFERED:
+        code = "mode_not_offered"
     return FieldError(field=".".join(path), code=code, detail=_sentence(code, {"limit": context.get("max_length", ""), **context}))
 
 
@@ -162,7 +166,9 @@ async def _crm_error(_request: Request, error: CrmError) -> JSONResponse:
 
 
 async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
-    return answer(422, problem(422, "invalid_input", field_errors(error.errors())))
+    errors = field_errors(error.errors())
+    code = "mode_not_offered" if any(part.code == "mode_not_offered" for part in errors) else "invalid_input"
+    return answer(422, problem(422, code, errors))
 
 
 async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:

@@ -5,6 +5,7 @@ a row is refused. `Recorder` notes each call of a client before its answer leave
 """
 
 import json
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from crm.database import Database
 from crm.errors import TooLarge, TooMany
 from crm.staff import clients, rights
 
+log = logging.getLogger("crm.api")
+
 DEPTH_LIMIT = 40
 """Most levels of lists and objects in a body."""
 PER_MINUTE = 600
@@ -37,6 +40,8 @@ class Call:
 
     client_id: int
     route: str
+    scopes: frozenset[str] = frozenset()
+    """What the client holds, with what that includes."""
     rows: int | None = None
     """None means the one record that the route is about."""
     remaining: int = PER_MINUTE
@@ -121,11 +126,15 @@ class Recorder:
             raise
 
     def _record(self, scope: Scope, status: int) -> None:
+        """Note a call. What the route committed stands, so a record that cannot be written never changes its answer."""
         call = call_of(scope)
         if call is not None:
             rows = None if status >= 400 else 1 if call.rows is None else call.rows
-            with self.database.session() as session:
-                clients.log_call(session, call.client_id, scope["method"], call.route, status, rows)
+            try:
+                with self.database.session() as session:
+                    clients.log_call(session, call.client_id, scope["method"], call.route, status, rows)
+            except Exception as error:
+                log.error("call_not_recorded %s", type(error).__name__)
 
 
 def call_of(scope: Scope) -> Call | None:
@@ -142,9 +151,9 @@ def _admit(request: Request, path: str) -> None:
     database: Database = request.app.state.database
     with database.session(write=False) as session:
         client = clients.authenticate(session, _bearer(request))
-    call = request.scope["crm.call"] = Call(client.id, path)
+    call = request.scope["crm.call"] = Call(client.id, path, rights.widened(frozenset(client.scopes)))
     request.app.state.pace.count(call)
-    rights.check_scopes(access, frozenset(client.scopes))
+    rights.check_scopes(access, call.scopes)
 
 
 def _bearer(request: Request) -> str:

@@ -154,7 +154,8 @@ class Database:
     """One engine for the process, and sessions that are one transaction each."""
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
-        self._info = {"keys": keys, "journal": settings.data_dir / JOURNAL_FILE}
+        unwritten: list[dict[str, Any]] = []  # what the journal could not take yet, shared by all sessions
+        self._info = {"keys": keys, "journal": settings.data_dir / JOURNAL_FILE, "journal_unwritten": unwritten}
         self.engine = make_engine(settings.sqlalchemy_url)
 
     @contextmanager
@@ -222,11 +223,6 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
-
-
-def skip_locked(session: Session, statement: sa.Select[Any]) -> sa.Select[Any]:
-    """Lock the rows of a claim and pass over those that another worker holds; SQLite has one writer and needs none."""
-    return statement.with_for_update(skip_locked=True) if is_postgresql(session) else statement
 
 
 def insert_new(session: Session, table: sa.Table | Any, rows: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> None:

@@ -67,6 +67,7 @@ SENTENCES: dict[str, str] = {
     "method_not_allowed": "Esa ruta no admite ese método.",
     "body_unreadable": "No pudimos leer el contenido de la petición. Revise que sea JSON o un formulario válido.",
     "body_not_storable": "El JSON tiene demasiados niveles, un número demasiado grande o un carácter que no se puede guardar.",
+    "form_too_large": "El formulario pesa más de 64 KB. Escriba menos e intente de nuevo.",
     "body_too_large": "La petición pesa más de {limit} MB. Divídala o reduzca el archivo.",
     "value_invalid": "Este dato no tiene la forma esperada. Revise su tipo y sus valores posibles en la documentación.",
     "field_unknown": "Este dato no existe en esta ruta. Revise el nombre en la documentación.",
@@ -100,9 +101,11 @@ SENTENCES: dict[str, str] = {
     "campaign_not_found": "No encontramos esa campaña.",
     "campaign_changed": "Otra persona cambió esta campaña mientras usted la editaba. Revise los cambios y guarde de nuevo.",
     "campaign_not_ready": "La campaña todavía no puede enviarse: {problems}",
+    "already_ordered": "Esta campaña ya tiene un envío a esa hora. Si de verdad quiere enviarla dos veces, dígalo expresamente.",
     "count_changed": "El envío llegaría a {now} personas y usted confirmó {confirmed}. Revise y confirme de nuevo.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir. Revise el segmento y los consentimientos.",
     "instant_required": "Diga la fecha y la hora del envío.",
+    "mode_not_offered": "El envío a la hora local de cada persona aún no se ofrece. Use el modo now o at.",
     "instant_past": "Esa hora ya pasó. Elija una hora futura o envíe ahora.",
     "send_not_found": "No encontramos ese envío.",
     "send_over": "Este envío ya terminó o se canceló; no se puede cambiar.",
@@ -111,6 +114,8 @@ SENTENCES: dict[str, str] = {
     "test_address_refused": "Las pruebas solo se envían a direcciones de cuentas del equipo.",
     "suppression_key_missing": "No se puede enviar: falta la clave de la lista de exclusión. "
     "Restaure el archivo keys.json del respaldo antes de enviar.",
+    "keys_missing": "No se inicia: keys.json falta en la carpeta de datos, está dañado o es de otra instalación. "
+    "Restáurelo del respaldo; con claves nuevas se volvería a escribir a quienes pidieron la baja.",
     "already_running": "El sistema ya está en marcha en esta carpeta de datos. Deténgalo antes de iniciar otro.",
     "relay_unreachable": "No pudimos conectar con el servidor de correo.",
     # files

@@ -140,7 +140,7 @@ def tick(worker: Worker) -> bool:
             log.warning("leases_ran_out", deliveries=expired)
         due = [*_due_to_start(session), *deliveries.sends_with_due(session)]
         for send_id in _under_way(session):
-            sends.finish_if_done(session, sends.get(session, send_id))
+            sends.finish_if_done(session, sends.get(session, send_id, lock=True))
     for send_id, generation in due:
         _enqueue(worker, send_id, generation)
     return bool(due)

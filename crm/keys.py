@@ -13,8 +13,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crm.errors import Unavailable
+
 KEYS_FILE = "keys.json"
-SIGNING_FILE = "secret.key"
 KEY_BYTES = 32
 MAC_BYTES = 10
 
@@ -33,7 +34,12 @@ class Keys:
     @property
     def suppression_fingerprint(self) -> str:
         """Tells one suppression key from another without revealing it."""
-        return hashlib.sha256(b"fingerprint:" + self.suppression).hexdigest()[:16]
+        return _fingerprint(self.suppression)
+
+    @property
+    def links_fingerprints(self) -> tuple[str, ...]:
+        """The same of each key of the ring, the newest first."""
+        return tuple(map(_fingerprint, self.links))
 
     def sign_link(self, purpose: str, number: int) -> str:
         """An opaque, unforgeable token of at most 24 characters for a row's number, bound to what the link is for."""
@@ -54,6 +60,10 @@ class Keys:
         return None
 
 
+def _fingerprint(key: bytes) -> str:
+    return hashlib.sha256(b"fingerprint:" + key).hexdigest()[:16]
+
+
 def _spelled(raw: bytes) -> str:
     """The one spelling of a token; other spellings that decode to the same bytes are refused."""
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -63,24 +73,30 @@ def _mac(key: bytes, purpose: str, body: bytes) -> bytes:
     return hmac.new(key, purpose.encode() + b"\0" + body, hashlib.sha256).digest()[:MAC_BYTES]
 
 
+def read_keys(data_dir: Path) -> Keys | None:
+    """The keys of this installation, or None when it has none; Unavailable(keys_missing) when the file cannot be read."""
+    try:
+        stored = json.loads((data_dir / KEYS_FILE).read_text(encoding="ascii"))
+        keys = Keys(bytes.fromhex(stored["suppression"]), tuple(bytes.fromhex(key) for key in stored["links"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise Unavailable("keys_missing") from error
+    if len(keys.suppression) < KEY_BYTES or not keys.links or min(map(len, keys.links)) < KEY_BYTES:
+        raise Unavailable("keys_missing")
+    return keys
+
+
 def load_keys(data_dir: Path) -> Keys:
-    """Read the keys of this installation, making them on the first run."""
-    path = data_dir / KEYS_FILE
-    if not path.exists():
+    """Read the keys, making them when there are none: only for a database that nothing was written to (see `read_keys`)."""
+    keys = read_keys(data_dir)
+    if keys is None:
         fresh = {"suppression": secrets.token_hex(KEY_BYTES), "links": [secrets.token_hex(KEY_BYTES)]}
-        _write_private(path, json.dumps(fresh, indent=1))
-    stored = json.loads(path.read_text(encoding="ascii"))
-    return Keys(bytes.fromhex(stored["suppression"]), tuple(bytes.fromhex(key) for key in stored["links"]))
-
-
-def load_secret_key(data_dir: Path, configured: str | None) -> str:
-    """``CRM_SECRET_KEY``, or the one made in the data directory on the first run."""
-    if configured:
-        return configured
-    path = data_dir / SIGNING_FILE
-    if not path.exists():
-        _write_private(path, secrets.token_hex(KEY_BYTES))
-    return path.read_text(encoding="ascii").strip()
+        _write_private(data_dir / KEYS_FILE, json.dumps(fresh, indent=1))
+        keys = read_keys(data_dir)
+    if keys is None:
+        raise Unavailable("keys_missing")
+    return keys
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -98,3 +114,13 @@ def _write_private(path: Path, text: str) -> None:
         pass
     finally:
         draft.unlink()
+    _keep_name(path.parent)
+
+
+def _keep_name(directory: Path) -> None:
+    """Wait until the disk has the names of a directory: a power cut must not take a file that others already rely on."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -85,13 +85,24 @@ def test_no_api_route_opens_without_a_living_key(api_app: FastAPI, database: Dat
 def test_an_api_route_opens_to_its_scope_alone(api_app: FastAPI, database: Database, scope: str) -> None:
     held = rights.widened(frozenset({scope}))
     for name, status in statuses(api_app, key_of(database, scope), API).items():
-        allowed = API[name].public or API[name].scope in held
+        allowed = API[name].public or {API[name].scope, API[name].also or API[name].scope} <= held
         assert (status not in {401, 403, 500}) if allowed else (status == 403), (name, status)
 
 
 def test_scopes_widen_to_reading_the_same_resource_and_nothing_else() -> None:
     assert rights.widened(frozenset({"campaigns:send"})) == {"campaigns:send", "campaigns:read"}
     assert all(access.public or access.scope in SCOPES for access in API.values())
+
+
+@pytest.mark.parametrize("route", ["preview", "tests"])
+def test_a_route_that_shows_people_asks_for_contacts_too(api_app: FastAPI, database: Database, route: str) -> None:
+    """A scope of campaigns alone must not lead to the values of every person."""
+    path = f"/campaigns/1/{route}"
+    for scopes, status in (({"campaigns:write"}, 403), ({"contacts:write"}, 403), ({"campaigns:write", "contacts:read"}, 422)):
+        tool = TestClient(api_app, headers={"Authorization": f"Bearer {key_of(database, *scopes)}"})
+        refused = tool.post(path)
+        assert refused.status_code == status, (scopes, refused.text)
+        assert status == 422 or refused.json()["code"] == "scope_missing"
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from crm.config import Settings
 from crm.database import Database
 from web import campaigns, contacts, errors, home, public, sends, sign_in
 from web.dependencies import guard
-from web.headers import YEAR, SecurityHeaders
+from web.headers import YEAR, BoundedForms, SecurityHeaders
 from web.pages import STATIC, static_digest
 
 
@@ -23,6 +23,7 @@ def build(database: Database, settings: Settings) -> FastAPI:
     for room in (sign_in, home, contacts, campaigns, sends, public):
         app.include_router(room.router)
     errors.add_handlers(app)
+    app.add_middleware(BoundedForms)
     app.add_middleware(GZipMiddleware, minimum_size=500, compresslevel=6)
     app.add_middleware(SecurityHeaders, https=settings.is_https)
     return app

@@ -1,7 +1,7 @@
 """What the page Contactos reads: one filter, and from that very filter the list, the counts, the places and the leaders."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
-from crm.database import contains
+from crm.database import contains, sort_key
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState
 from crm.people.addresses import mask_address
@@ -39,9 +39,12 @@ class Filter:
     tags: tuple[str, ...] = ()
     """Keys of tags."""
     city: int | None = None
+    finds_addresses: bool = field(default=False, compare=False)
+    """Whether the text is looked for in addresses too. For who sees them masked it is not: a search that answers letter by
+    letter would tell them whole."""
 
     @classmethod
-    def read(cls, query: QueryParams) -> "Filter":
+    def read(cls, query: QueryParams, *, finds_addresses: bool = False) -> "Filter":
         """From an address; a value that no page of ours writes is passed over."""
         countries = set(country_codes())
         city = query.get("ciudad", "")
@@ -52,6 +55,7 @@ class Filter:
             mail=tuple(value for value in query.getlist("correo") if value in MAIL_STATES),
             tags=tuple(key for key in query.getlist("etiqueta") if key and "\0" not in key),
             city=int(city) if city.isascii() and city.isdigit() and len(city) < 10 else None,
+            finds_addresses=finds_addresses,
         )
 
     @property
@@ -93,7 +97,7 @@ def _parts(session: Session, told: Filter) -> dict[str, sa.ColumnElement[bool]]:
         if name != "city" and getattr(told, name)
     }
     if told.text:
-        parts["text"] = _holds_text(told.text)
+        parts["text"] = _holds_text(told.text, in_addresses=told.finds_addresses)
     if told.city is not None:
         parts["city"] = Contact.city_id.is_(None) if told.city == NO_CITY else _meets(session, "city", (told.city,))
     return parts
@@ -104,15 +108,19 @@ def _meets(session: Session, field: str, values: Sequence[Any]) -> sa.ColumnElem
     return segments.condition(session, segments.parse({"all": [{"field": field, "op": "in", "value": list(values)}]}))
 
 
-def _holds_text(text: str) -> sa.ColumnElement[bool]:
-    """Every word is in the names, addresses and posts of the person, or in the city or an organization."""
-    return sa.and_(*(_holds_word(word) for word in text.split()))
+NAMES = sa.func.replace(Contact.sort_key, sort_key("ñ")[1:], "")
+"""The names of a person as `search_key` folds them: the sort key without what orders ñ after n."""
 
 
-def _holds_word(word: str) -> sa.ColumnElement[bool]:
+def _holds_text(text: str, *, in_addresses: bool) -> sa.ColumnElement[bool]:
+    """Every word is in the names (and addresses) of the person, or in the city or an organization."""
+    return sa.and_(*(_holds_word(word, Contact.search_key if in_addresses else NAMES) for word in text.split()))
+
+
+def _holds_word(word: str, column: Any) -> sa.ColumnElement[bool]:
     in_city = sa.select(City.id).where(contains(City.search_key, word))
     of_organization = sa.select(Post.contact_id).join(Organization).where(contains(Organization.key, word), Post.until.is_(None))
-    return sa.or_(contains(Contact.search_key, word), Contact.city_id.in_(in_city), Contact.id.in_(of_organization))
+    return sa.or_(contains(column, word), Contact.city_id.in_(in_city), Contact.id.in_(of_organization))
 
 
 # --- the list ------------------------------------------------------------------------------------------------------------------
@@ -321,7 +329,7 @@ def city_name(session: Session, city_id: int) -> str | None:
 
 def _counts(session: Session, told: Filter) -> sa.CompoundSelect[Any]:
     """Rows of (kind, number, words, people): people by place, and the options of each chip under the others."""
-    fixed = _parts(session, Filter(text=told.text, city=told.city)).values()
+    fixed = _parts(session, told.only(countries=(), sectors=(), mail=(), tags=())).values()
     chosen = _parts(session, replace(told, text="", city=None, mail=()))
     marks = [part.label(f"in_{name}") for name, part in chosen.items()]
     columns = (Contact.id, Contact.country, Contact.city_id, MAIL_STATE.label("mail"))

@@ -37,10 +37,10 @@ router = APIRouter()
 def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     """The page, or with htmx its inside; both say their own address, so that it can be kept and shared."""
     query = request.query_params
-    told = Filter.read(query)
+    masked = not viewer.may(Right.VIEW_ADDRESSES)
+    told = Filter.read(query, finds_addresses=not masked)
     asked = query.get("mapa", WORLD)
     region = asked if asked in maps.REGIONS else WORLD
-    masked = not viewer.may(Right.VIEW_ADDRESSES)
     people = page_of(session, told, after=_id(query, "tras"), before=_id(query, "antes"), masked=masked)
     figures = figures_of(session, told)
     context = {

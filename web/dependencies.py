@@ -43,14 +43,15 @@ SessionOf = Annotated[Session, Depends(get_session, scope="function")]
 
 
 async def posted(request: Request) -> FormData:
-    """The form of a POST; empty for anything else."""
-    return FormData() if request.method in SAFE_METHODS else await request.form()
+    """The form of a POST of staff. Of a public page nothing is read: its link says it all, whatever a mail program posts."""
+    unread = request.method in SAFE_METHODS or request.url.path.startswith(PUBLIC_PREFIX)
+    return FormData() if unread else await request.form()
 
 
 Posted = Annotated[FormData, Depends(posted)]
 
 
-def guard(request: Request, session: SessionOf, form: Posted) -> None:
+def guard(request: Request, form: Posted, session: SessionOf) -> None:
     """Let a request through by the row of its route in `PAGES`; deny by default.
 
     Forbidden(forbidden | request_forged) or NotSignedIn(not_signed_in).
@@ -104,15 +105,15 @@ def _recognise(request: Request, session: Session, staff_session: StaffSession, 
     request.state.staff_session = staff_session
     request.state.viewer = Viewer(account.id, account.name, account.role, staff_session.csrf_token)
     if not is_fragment(request):
-        request.state.frame = _frame(session)
+        request.state.frame = _frame(session, settings_of(request))
 
 
-def _frame(session: Session) -> Frame:
+def _frame(session: Session, settings: Settings) -> Frame:
     contacts = sa.select(sa.func.count(Contact.id)).where(Contact.blocked_at.is_(None)).scalar_subquery()
     sending = sa.select(sa.func.count(Send.id)).where(Send.state == SendState.SENDING).scalar_subquery()
     demo = sa.select(sa.func.count(Account.id)).where(Account.is_demo).scalar_subquery()
     row = session.execute(sa.select(contacts, sending, demo)).one()
-    return Frame(row[0], row[1], bool(row[2]))
+    return Frame(contacts=row[0], sending=row[1], is_demo=bool(row[2]), has_relay=settings.relay is not None)
 
 
 # --- a form that is ours ---------------------------------------------------------------------------------------------------

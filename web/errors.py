@@ -72,7 +72,8 @@ def _to_sign_in(request: Request) -> Response:
 
 def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _shown(request, status, PAGE_NOT_FOUND if status in {404, 405} else SENTENCES["invalid_input"])
+    told = error.detail if isinstance(error, HTTPException) and error.detail in SENTENCES else "invalid_input"
+    return _shown(request, status, PAGE_NOT_FOUND if status in {404, 405} else SENTENCES[told])
 
 
 def _malformed(request: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
-"""Security headers of every answer of the web door."""
+"""What every request and answer of the web door passes: security headers, and a bound to the size of a form."""
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PUBLIC_PREFIX = "/p/"
@@ -36,6 +37,35 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
+
+
+FORM_LIMIT = 64 * 1024
+"""Most bytes of a form; no page of ours sends one that is near."""
+
+
+class BoundedForms:
+    """Forms of a bounded size: one that says that it is larger is refused unread, one that does not say it while it comes.
+
+    HTTPException(413, form_too_large) is raised where the body is asked for, so that it becomes a page like any other error.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
+        told = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 19 else FORM_LIMIT + 1
+        came = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal came
+            message: Message = await receive() if told <= FORM_LIMIT else {}
+            came += len(message.get("body", b""))
+            if max(told, came) > FORM_LIMIT:
+                raise HTTPException(413, "form_too_large")
+            return message
+
+        await self.app(scope, receive_bounded, send)
 
 
 def add_security_headers(headers: MutableHeaders, path: str, *, https: bool) -> None:

@@ -70,6 +70,8 @@ class Frame:
     sending: int
     """Sends that are leaving now."""
     is_demo: bool
+    has_relay: bool
+    """Whether mails leave this machine; without a relay the local catcher keeps them."""
 
 
 def is_fragment(request: Request) -> bool:

@@ -140,7 +140,10 @@ def _points(session: Session, send: Send) -> list[Point]:
     start = begun.timestamp()
     number = sa.cast(sa.func.floor((seconds_since_epoch(Delivery.settled_at) - start) / step), sa.Integer).label("number")
     counted = session.execute(sa.select(number, sa.func.count()).where(*_accepted(send)).group_by(number).order_by(number)).all()
-    by_number = {int(row[0]): int(row[1]) for row in counted}
+    by_number: dict[int, int] = {}
+    for number_of, people in counted:
+        place = max(0, int(number_of))  # an instant that is the beginning itself may be rounded to before it
+        by_number[place] = by_number.get(place, 0) + int(people)
     points, accepted = [Point(begun, 0)], 0
     for one in range(max(by_number) + 1):
         accepted += by_number.get(one, 0)

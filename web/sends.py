@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
@@ -78,6 +78,7 @@ def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
         "may_send": viewer.may(Right.SEND),
         "is_over": send.state in OVER,
         "may_resume": send.state in RESUMABLE,
+        "would_reach": send.would_reach if send.state is SendState.HELD else None,
     }
 
 
@@ -97,9 +98,14 @@ def pause(session: SessionOf, send_id: SendId) -> Response:
 
 
 @router.post("/envios/{send_id}/reanudar")
-def resume(request: Request, session: SessionOf, send_id: SendId) -> Response:
-    """Go on with those that wait."""
-    sends.resume(session, send_id, settings_of(request))
+def resume(
+    request: Request,
+    session: SessionOf,
+    send_id: SendId,
+    aceptadas: Annotated[int | None, Form(ge=0, lt=2**31)] = None,
+) -> Response:
+    """Go on with those that wait; ``aceptadas`` is the number of people that the page showed. Held again if it grew since."""
+    sends.resume(session, send_id, settings_of(request), aceptadas)
     return _back(send_id)
 
 
@@ -124,6 +130,8 @@ class PersonRow:
     contact_id: int
     name: str
     address: str | None
+    """Masked for who may not see it; None too when the person is blocked or gone."""
+    is_here: bool
     place: str
     state: DeliveryState
     reason: str | None
@@ -185,14 +193,19 @@ def _person(row: Delivery, named: "Sample | None", *, masked: bool) -> PersonRow
     return PersonRow(
         contact_id=row.contact_id,
         name=named.name if named else "Persona que ya no está en la Red",
-        address=mask_address(row.address) if masked and row.address else row.address,
+        address=_address(row, masked=masked) if named else None,
+        is_here=named is not None,
         place=named.place if named else "",
         state=state,
         reason=row.reason,
         what=told.get(row.reason) if row.reason else None,
-        reply=f"{row.smtp_code or ''} {row.smtp_reply or ''}".strip() if not masked else None,
+        reply=f"{row.smtp_code or ''} {row.smtp_reply or ''}".strip() if named and not masked else None,
         at=row.settled_at,
     )
+
+
+def _address(row: Delivery, *, masked: bool) -> str | None:
+    return mask_address(row.address) if masked and row.address else row.address
 
 
 # --- the preview ---------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What states, reasons and purposes are called on the pages."""
 
+from crm.mailing import faults
 from crm.mailing.models import DeliveryState, SendState
 from crm.people.models import Purpose
 
@@ -36,6 +37,7 @@ SKIP_REASONS = {
     "no_zone": "Sin ciudad, y por tanto sin hora local",
     "synthetic": "Personas de demostración",
     "cancelled": "Se canceló antes de que saliera",
+    "address_changed": "Cambiaron de dirección después de preparar el envío",
 }
 FAULTS = {
     "mailbox_unknown": "El buzón no existe",
@@ -63,5 +65,6 @@ PURPOSES = {
 
 
 def reason_words(reason: str | None) -> str:
-    """A reason of the ledger in a few words."""
-    return SKIP_REASONS.get(reason or "") or FAULTS.get(reason or "") or "Otra causa"
+    """A reason of the ledger in a few words; one without any of its own (the relay's) by the beginning of its sentence."""
+    told = faults.SENTENCES.get(reason or "", "Otra causa").partition(". ")[0]
+    return SKIP_REASONS.get(reason or "") or FAULTS.get(reason or "") or told

@@ -57,9 +57,12 @@ def is_demo(session: Session) -> bool:
     return session.scalar(sa.select(sa.exists().where(Account.is_demo))) or False
 
 
-def may_listen_on(session: Session, host: str) -> None:
-    """Conflict(demo_not_beyond) when the server would be reached from other machines while accounts of the demo exist."""
-    if not is_loopback(host) and is_demo(session):
+def may_listen_on(session: Session, host: str, *, is_wanted: bool = False) -> None:
+    """Conflict(demo_not_beyond) when the server would be reached from other machines while accounts of the demo exist.
+
+    ``is_wanted``: the demo is about to be made.
+    """
+    if not is_loopback(host) and (is_wanted or is_demo(session)):
         raise Conflict("demo_not_beyond")
 
 

@@ -1,10 +1,13 @@
 """Campaigns: what is said, to whom, and whether it is ready to leave."""
 
+from email.utils import parseaddr
+from urllib.parse import urlsplit
+
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
 
-from crm import files
-from crm.config import Settings
+from crm import clock, files
+from crm.config import Settings, is_loopback
 from crm.database import keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound
 from crm.mailing import audience, composing, fields, markdown, relays, segments, templates
@@ -47,6 +50,8 @@ PROBLEMS: dict[str, str] = {
     "mail_too_large": "El correo pesa {megabytes} MB; muchos servidores lo rechazarían. Use imágenes más ligeras.",
     "audience_missing": "Elija al menos un segmento.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
+    "base_url_not_public": "Los enlaces no se abrirían fuera de este equipo. Ponga en CRM_BASE_URL la dirección pública (https).",
+    "sender_not_set": "El remitente es de ejemplo. Ponga en CRM_MAIL_FROM el nombre y el correo de la Red.",
     "file_missing": "Un material no tiene archivo que enviar.",
 }
 
@@ -71,11 +76,12 @@ def create(session: Session, data: CampaignIn) -> Campaign:
 
 def change(session: Session, campaign_id: int, data: CampaignIn, *, version: int | None = None) -> Campaign:
     """Write a draft anew. What was already confirmed keeps the content that it was confirmed with."""
-    campaign = get(session, campaign_id)
+    campaign = get(session, campaign_id, lock=True)
     if version is not None and campaign.version != version:
         raise Conflict("campaign_changed")
     _check(session, data)
     campaign.name, campaign.purpose = data.name, data.purpose
+    campaign.changed_at = clock.now()  # a change of its texts alone is a new version of the campaign too
     campaign.template = templates.get(data.template).name
     campaign.content_class = data.content_class or templates.get(data.template).content_class
     campaign.include, campaign.exclude = data.audience.include, data.audience.exclude
@@ -92,9 +98,10 @@ def change(session: Session, campaign_id: int, data: CampaignIn, *, version: int
     return campaign
 
 
-def get(session: Session, campaign_id: int) -> Campaign:
+def get(session: Session, campaign_id: int, *, lock: bool = False) -> Campaign:
     """One campaign with its variants; NotFound(campaign_not_found)."""
-    found = session.scalars(sa.select(Campaign).where(Campaign.id == campaign_id).options(selectinload(Campaign.variants))).first()
+    statement = sa.select(Campaign).where(Campaign.id == campaign_id).options(selectinload(Campaign.variants))
+    found = session.scalars(statement.with_for_update() if lock else statement).first()
     if found is None:
         raise NotFound("campaign_not_found")
     return found
@@ -146,7 +153,7 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
     languages = [variant.language for variant in campaign.variants]
     chosen = audience.people(session, rules, campaign.purpose, languages, relay_is_local=relays.is_local(settings))
     tally = audience.tally(session, chosen)
-    problems = [] if campaign.include else [_problem("audience_missing")]
+    problems = [*_way_problems(settings)] if campaign.include else [_problem("audience_missing")]
     if campaign.include and not tally.recipients:
         problems.append(_problem("nobody_to_send"))
     sizes = [0]
@@ -165,7 +172,33 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
         countries=tally.countries,
         bytes=max(sizes),
         problems=problems,
+        audience=_audience_in_words(session, campaign),
+        version=campaign.version,
     )
+
+
+def _audience_in_words(session: Session, campaign: Campaign) -> list[str]:
+    told = []
+    for words, chosen in (("Se escribe a", campaign.include), ("Menos", campaign.exclude)):
+        for segment_id in chosen:
+            segment = segments.get(session, segment_id)
+            rule = segments.parse(segment.rule)
+            told.append(f"{words} «{segment.name}»: {segments.sentence(session, rule)}")
+            told += segments.warnings(session, rule)
+    return told
+
+
+def _way_problems(settings: Settings) -> list[Problem]:
+    """What would leave with every mail for good: links that nobody can open, a sender that is an example."""
+    if relays.is_local(settings):
+        return []
+    problems = []
+    if not settings.is_https or is_loopback(urlsplit(settings.public_url).hostname or ""):
+        problems.append(_problem("base_url_not_public"))
+    domain = parseaddr(settings.mail_from)[1].rpartition("@")[2].lower()
+    if domain.removeprefix("www.") in {"example.org", "example.com", "example.net", ""} or domain.endswith(".example"):
+        problems.append(_problem("sender_not_set"))
+    return problems
 
 
 # --- checks ---------------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Verdict, wait_be
 from crm.mailing.models import Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
 from crm.mailing.schemas import Counts
 from crm.people import consent
-from crm.people.models import Contact, Language, SuppressionReason
+from crm.people.models import Contact, EmailAddress, Language, SuppressionReason
 
 OPEN = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 BLOCKED_TRIES = 5
@@ -89,7 +89,16 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Sele
 
     Built once per run: composing this statement costs more than running it.
     """
-    left = sa.case((consent.is_suppressed(Delivery.address_hash), SkipReason.SUPPRESSED.value), else_=None)
+    replaced = ~sa.exists().where(
+        EmailAddress.contact_id == Delivery.contact_id,
+        EmailAddress.suppression_hash == Delivery.address_hash,
+        EmailAddress.retired_at.is_(None),
+    )
+    left = sa.case(
+        (consent.is_suppressed(Delivery.address_hash), SkipReason.SUPPRESSED.value),
+        (replaced, SkipReason.ADDRESS_CHANGED.value),
+        else_=None,
+    )
     reason = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
     statement = (
         sa.select(Delivery.id, reason.label("reason"))
@@ -135,14 +144,33 @@ def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) ->
     return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts) for row in rows]
 
 
-def release(session: Session, ids: Sequence[int], token: str) -> None:
-    """Give back mails that were claimed and not begun: surely nothing of them left."""
-    if ids:
-        session.execute(
-            sa.update(Delivery)
-            .where(Delivery.id.in_(ids), Delivery.token == token, Delivery.state == DeliveryState.SENDING)
-            .values(state=DeliveryState.PENDING, token=None, lease_until=None, attempts=Delivery.attempts - 1)
+def release(session: Session, token: str) -> None:
+    """Give back what is claimed under a token: its holder knows that nothing of it left."""
+    session.execute(
+        sa.update(Delivery)
+        .where(Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+        .values(
+            state=sa.case((_is_over(), DeliveryState.SKIPPED.value), else_=DeliveryState.PENDING.value),
+            reason=sa.case((_is_over(), SkipReason.CANCELLED.value), else_=Delivery.reason),
+            token=None,
+            lease_until=None,
+            attempts=Delivery.attempts - 1,
         )
+    )
+
+
+def fail(session: Session, delivery_id: int, token: str, reason: str) -> None:
+    """End a claimed mail that cannot leave for a reason of ours."""
+    session.execute(
+        sa.update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+        .values(state=DeliveryState.FAILED, reason=reason, token=None, lease_until=None, settled_at=clock.now())
+    )
+
+
+def _is_over() -> sa.ColumnElement[bool]:
+    """Whether the send of a delivery was cancelled: nothing of it may be open again."""
+    return sa.exists().where(Send.id == Delivery.send_id, Send.state == SendState.CANCELLED)
 
 
 def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> bool:
@@ -151,6 +179,8 @@ def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> 
     A clear answer that comes after the lease ran out still settles what was in doubt: it is the proof.
     """
     state, due_at, reason = _end(session, claimed, settled)
+    if state in OPEN and session.scalar(sa.select(_is_over()).where(Delivery.id == claimed.id)):
+        state, reason = DeliveryState.SKIPPED, SkipReason.CANCELLED
     moved = session.execute(
         sa.update(Delivery)
         .where(
@@ -162,6 +192,8 @@ def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> 
             state=state,
             reason=reason,
             due_at=due_at,
+            # A trouble of the relay is no try of this person's mailbox.
+            attempts=Delivery.attempts - int(settled.judgement.verdict is Verdict.SYSTEM),
             lease_until=None,
             token=token if state is DeliveryState.IN_DOUBT else None,
             smtp_code=settled.reply.code or None,

@@ -81,6 +81,7 @@ SENTENCES: dict[str, str] = {
     "relay_closed": "El servidor de correo cerró la conexión. Lo intentaremos de nuevo.",
     "relay_unreachable": "No pudimos conectar con el servidor de correo. Revise que esté encendido y la dirección en CRM_SMTP_URL.",
     "tls_refused": "La conexión segura con el servidor de correo falló. Pida a quien lo administra que revise su certificado.",
+    "not_buildable": "El correo de esta persona no se pudo armar con sus datos. Revise su nombre y su dirección.",
     "no_clear_answer": "El correo salió y el servidor no contestó con claridad. Decida si se vuelve a enviar.",
 }
 
@@ -113,7 +114,10 @@ _ENHANCED: dict[str, tuple[Verdict, str]] = {
     "4.4.5": (Verdict.SYSTEM, "quota"),
     "4.7.*": (Verdict.SOFT, "try_later"),
 }
-_SPEAKS_OF_POLICY = re.compile(r"relay|denied|policy|spam|block|reputation|authenticat|sender", re.IGNORECASE)
+_SPEAKS_OF_POLICY = re.compile(
+    r"relay|denied|policy|spam|block|reputation|authenticat|sender|reject|prohibit|not allowed|refused|access|content",
+    re.IGNORECASE,
+)
 """Words by which servers without enhanced codes tell a rule of theirs from a mailbox that does not exist."""
 _ENHANCED_OF_RELAY = {Verdict.BLOCK, Verdict.SYSTEM}
 

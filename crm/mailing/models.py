@@ -64,6 +64,8 @@ class SkipReason(StrEnum):
     """A person of the demo, never handed to a relay beyond this machine."""
     CANCELLED = "cancelled"
     """The send was cancelled before this mail left."""
+    ADDRESS_CHANGED = "address_changed"
+    """The address was replaced after the audience was made: the old one may be a stranger's by now."""
 
 
 class Outcome(StrEnum):
@@ -155,12 +157,14 @@ class Send(Tracked, Base):
     campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaign.id"), index=True)
     state: Mapped[SendState] = mapped_column(choice(SendState), default=SendState.SCHEDULED, info=PLAIN)
     reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
-    """Why it is held or paused: a code of `SEND_REASONS` in campaigns.py."""
+    """Why it is held or paused: a code of `REASONS` in sends.py."""
     mode: Mapped[SendMode] = mapped_column(choice(SendMode), info=PLAIN)
     starts_at: Mapped[datetime] = mapped_column(UtcDateTime)
     """When the first mail may leave: the hour told, or the order plus the seconds to undo."""
     confirmed_count: Mapped[int]
     """How many people it would reach when it was confirmed; more than that hold it."""
+    would_reach: Mapped[int | None]
+    """Held because the audience grew: the number that it would reach, which whoever resumes it accepts."""
     include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
@@ -209,7 +213,7 @@ class Delivery(Base):
     state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING, info=PLAIN)
     reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
     """A `SkipReason` when skipped; the verdict of `faults.py` when failed or deferred."""
-    token: Mapped[str | None] = mapped_column(sa.String(36), info=PLAIN)
+    token: Mapped[str | None] = mapped_column(sa.String(36), index=True, info=PLAIN)
     """Who holds it while it is `sending`."""
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)

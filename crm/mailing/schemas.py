@@ -160,6 +160,10 @@ class Review(BaseModel):
     bytes: int
     """Size of the largest variant as a whole mail."""
     problems: list[Problem]
+    audience: list[str]
+    """Each segment in a sentence, those left out included, with what looks mistaken."""
+    version: int
+    """Of the campaign as it was reviewed: `SendIn.version` makes sure that this is what leaves."""
 
 
 class When(BaseModel):
@@ -179,6 +183,10 @@ class SendIn(BaseModel):
     when: When
     confirmed_count: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     undo_seconds: int = Field(default=0, ge=0, le=3600)
+    version: Annotated[int, Field(ge=1, lt=2**31)] | None = None
+    """Of the campaign that was reviewed; another one refuses the order."""
+    again: bool = False
+    """Send the same campaign once more, though it was already ordered."""
 
 
 class Counts(BaseModel):
@@ -206,6 +214,8 @@ class SendOut(BaseModel):
     mode: SendMode
     starts_at: datetime
     confirmed_count: int
+    would_reach: int | None
+    """Held because the audience grew: how many it would reach now."""
     counts: Counts
     created_at: datetime
     started_at: datetime | None

@@ -8,7 +8,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import Database, keys_of
+from crm.errors import CrmError
 from crm.keys import Keys
 from crm.mailing import deliveries, fields, links, relays, sends
 from crm.mailing.compiling import Compiled
@@ -32,7 +33,9 @@ from crm.people.models import Language
 log = structlog.get_logger(__name__)
 
 LEASE = timedelta(minutes=8)
-"""Longer than two mails may take at every time-out: a living worker never loses what it holds."""
+"""Longer than a mail may take at every time-out, begun in the first minute: a living worker never loses what it holds."""
+SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
+"""Seconds between tries to write down what the server said, while the database is away."""
 AHEAD = 2
 """Mails claimed per connection: one in flight, one behind it."""
 READ_AHEAD = 200
@@ -75,7 +78,6 @@ class Drain:
     should_stop: Callable[[], bool]
     values: dict[int, dict[str, str]] = field(default_factory=dict)
     """Values of people whose mails are next, read ahead in one go."""
-    token: str = field(default_factory=lambda: secrets.token_hex(16))
     resting: bool = False
     accepted: int = 0
 
@@ -117,53 +119,85 @@ async def run(database: Database, send_id: int, way: Way, should_stop: Callable[
             due=deliveries.candidates(session, send, relay_is_local=way.address.is_local),
             should_stop=should_stop,
         )
-    await asyncio.gather(*(_keep_handing_over(work) for _ in range(way.connections)))
+    # One connection's fault never cancels another's mail in mid-air.
+    ended = await asyncio.gather(*(_Line(work).live() for _ in range(way.connections)), return_exceptions=True)
+    for fault in ended:
+        if isinstance(fault, BaseException):
+            log.error("connection_failed", send_id=send_id, error=type(fault).__name__)
     with database.session() as session:
         sends.finish_if_done(session, sends.get(session, send_id, lock=True))
     return work.accepted
 
 
-async def _keep_handing_over(work: Drain) -> None:
-    """One connection's life, opened again while there is work and the relay is well."""
-    while not work.over:
-        if not await work.write(lambda session: _has_work(session, work.send_id)):
-            return
-        try:
-            connection = await Connection.open(work.way.address, timeouts=work.way.timeouts)
-        except ConnectionFailed as error:
-            await _trouble(work, judge(error.reply))
-            return
-        try:
-            if not await _hand_over_all(work, connection):
+@dataclass
+class _Line:
+    """One connection's life in a run. Its token tells its claims from those of the other connections."""
+
+    work: Drain
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    answers: list["Answer"] = field(default_factory=list)
+    """What the server said and the ledger does not know yet."""
+
+    async def live(self) -> None:
+        """Open, hand over, and open again while there is work and the relay is well."""
+        work = self.work
+        while not work.over and await work.write(lambda session: _has_work(session, work.send_id)):
+            try:
+                connection = await Connection.open(work.way.address, timeouts=work.way.timeouts)
+            except ConnectionFailed as error:
+                await _trouble(work, judge(error.reply))
                 return
-        finally:
-            await connection.leave()
+            try:
+                await self._hand_over_all(connection)
+            finally:
+                await connection.leave()
+
+    async def _hand_over_all(self, connection: Connection) -> None:
+        """Hand over until nothing is due or the connection closed.
+
+        Answers are written down in the transaction that claims the next mails: one commit for both.
+        """
+        while connection.is_open and not self.work.over:
+            await _wait_for_slot(self.work)
+            mails = await self._claim()
+            self.answers = await _hand_over_each(self.work, connection, mails)
+            if not mails:
+                break
+            if self.work.per_minute is not None or not all(answer.is_accepted for answer in self.answers):
+                await self._settle()
+        await self._settle()
+
+    async def _claim(self) -> list["Mail"]:
+        try:
+            mails = await self.work.write(partial(_write_down_and_claim, work=self.work, token=self.token, answers=self.answers))
+        except (sa.exc.OperationalError, sa.exc.InterfaceError):
+            await self._settle()
+            return []
+        self.answers = []
+        return mails
+
+    async def _settle(self) -> None:
+        """Write the answers down, whatever the database does meanwhile: each is a mail that a person already has.
+
+        After a failed commit nobody knows what was kept: the fence makes it safe to say it again, and what is still
+        claimed by this connection was not begun, so it goes back.
+        """
+        for pause in (*SETTLE_PAUSES, None):
+            try:
+                await self.work.write(partial(_write_down, work=self.work, token=self.token, answers=self.answers))
+            except (sa.exc.OperationalError, sa.exc.InterfaceError):
+                if pause is None:
+                    raise
+                log.warning("answers_wait_for_the_database", send_id=self.work.send_id, answers=len(self.answers))
+                await asyncio.sleep(pause)
+            else:
+                self.answers = []
+                return
 
 
 def _has_work(session: Session, send_id: int) -> bool:
     send = session.get(Send, send_id)
     return send is not None and send.state is SendState.SENDING and deliveries.due(session, send_id)
-
-
-async def _hand_over_all(work: Drain, connection: Connection) -> bool:
-    """Hand over until nothing is due (False) or the connection closed (True: open another).
-
-    Answers are written down in the transaction that claims the next mails: one commit for both.
-    """
-    answers: list[Answer] = []
-    while connection.is_open and not work.over:
-        await _wait_for_slot(work)
-        mails = await work.write(partial(_write_down_and_claim, work=work, answers=answers))
-        answers = []
-        if not mails:
-            return False
-        answers = await _hand_over_each(work, connection, mails)
-        if work.per_minute is not None or not all(answer.is_accepted for answer in answers):
-            await work.write(partial(_write_down, work=work, answers=answers))
-            answers = []
-    if answers:
-        await work.write(partial(_write_down, work=work, answers=answers))
-    return not work.over
 
 
 async def _wait_for_slot(work: Drain) -> None:
@@ -183,6 +217,7 @@ class Mail:
 
     claimed: Claimed
     content: bytes
+    claimed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -197,20 +232,29 @@ class Answer:
         return self.reply is not None and judge(self.reply).verdict is Verdict.ACCEPTED
 
 
-def _write_down_and_claim(session: Session, work: Drain, answers: list[Answer]) -> list[Mail]:
+def _write_down_and_claim(session: Session, work: Drain, token: str, answers: list[Answer]) -> list[Mail]:
     """Write down the last answers, then claim and build the next mails: what is claimed can leave at once."""
-    _write_down(session, work, answers)
+    _write_down(session, work, token, answers)
     statement = sa.select(Send.state).where(Send.id == work.send_id)
     state = session.scalar(statement.with_for_update(read=True))
     if state is not SendState.SENDING or work.over:
         return []
     limit = 1 if work.per_minute else AHEAD
-    claimed = deliveries.claim(session, work.due, work.token, limit, work.way.lease)
+    claimed = deliveries.claim(session, work.due, token, limit, work.way.lease)
     if any(one.contact_id not in work.values for one in claimed):
         ahead = deliveries.next_people(session, work.send_id, READ_AHEAD)
         work.values.update(fields.values_of(session, [*((one.contact_id, one.language) for one in claimed), *ahead]))
-    keys = keys_of(session)
-    return [Mail(one, _build(work, one, keys)) for one in claimed]
+    return [mail for one in claimed if (mail := _built_or_failed(session, work, token, one)) is not None]
+
+
+def _built_or_failed(session: Session, work: Drain, token: str, claimed: Claimed) -> Mail | None:
+    """A mail that cannot be built fails alone: it must not keep the others from leaving."""
+    try:
+        return Mail(claimed, _build(work, claimed, keys_of(session)), clock.now())
+    except (CrmError, LookupError, ValueError) as error:
+        log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
+        deliveries.fail(session, claimed.id, token, "not_buildable")
+        return None
 
 
 def _build(work: Drain, claimed: Claimed, keys: Keys) -> bytes:
@@ -228,10 +272,11 @@ def _build(work: Drain, claimed: Claimed, keys: Keys) -> bytes:
 
 
 async def _hand_over_each(work: Drain, connection: Connection, mails: list[Mail]) -> list[Answer]:
-    """Each mail in turn; what was not begun when the connection closed or the run ended has no answer."""
+    """Each mail in turn; what was not begun when the connection closed, the run ended or time grew short has no answer."""
     answers = []
     for mail in mails:
-        if not connection.is_open or work.over:
+        late = clock.now() - mail.claimed_at > work.way.lease / 8
+        if not connection.is_open or work.over or late:
             answers.append(Answer(mail.claimed, None))
             continue
         try:
@@ -242,11 +287,12 @@ async def _hand_over_each(work: Drain, connection: Connection, mails: list[Mail]
     return answers
 
 
-def _write_down(session: Session, work: Drain, answers: list[Answer]) -> None:
+def _write_down(session: Session, work: Drain, token: str, answers: list[Answer]) -> None:
+    """Settle what was answered and give back whatever else this connection holds: nothing of it left."""
     for answer in answers:
-        if answer.reply is not None and not _settle(session, work, answer.claimed, _settled(answer.claimed, answer.reply)):
+        if answer.reply is not None and not _settle(session, work, token, answer.claimed, _settled(answer.claimed, answer.reply)):
             log.warning("delivery_fenced", delivery_id=answer.claimed.id)
-    deliveries.release(session, [answer.claimed.id for answer in answers if answer.reply is None], work.token)
+    deliveries.release(session, token)
     if any(answer.is_accepted for answer in answers):
         relays.note_success(session, work.relay_id)
         work.accepted += sum(answer.is_accepted for answer in answers)
@@ -256,8 +302,8 @@ def _settled(claimed: Claimed, reply: Reply) -> Settled:
     return Settled(claimed.id, reply, judge(reply))
 
 
-def _settle(session: Session, work: Drain, claimed: Claimed, settled: Settled) -> bool:
-    held = deliveries.settle(session, claimed, settled, work.token)
+def _settle(session: Session, work: Drain, token: str, claimed: Claimed, settled: Settled) -> bool:
+    held = deliveries.settle(session, claimed, settled, token)
     verdict = settled.judgement.verdict
     if verdict is Verdict.SYSTEM or (verdict is Verdict.BLOCK and claimed.attempts == 1):
         # Another try of a mail that was refused by policy tells nothing new of the relay.
@@ -270,7 +316,7 @@ def _settle(session: Session, work: Drain, claimed: Claimed, settled: Settled) -
 def _watch_hard_bounces(session: Session, work: Drain) -> None:
     ended, hard = deliveries.hard_bounces(session, work.send_id)
     if ended <= HARD_SAMPLE and hard > HARD_LIMIT:
-        sends.pause(session, work.send_id, "hard_bounces")
+        sends.pause_if_sending(session, work.send_id, "hard_bounces")
 
 
 def _note_trouble(session: Session, work: Drain, judgement: Judgement) -> None:
@@ -284,7 +330,7 @@ def _note_trouble(session: Session, work: Drain, judgement: Judgement) -> None:
     troubles = relays.note_trouble(session, work.relay_id, clock.now())
     log.warning("relay_trouble", send_id=work.send_id, reason=judgement.reason, in_a_row=troubles)
     if troubles >= relays.TROUBLES_THAT_PAUSE:
-        sends.pause(session, work.send_id, judgement.reason)
+        sends.pause_if_sending(session, work.send_id, judgement.reason)
 
 
 async def _trouble(work: Drain, judgement: Judgement) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
-from crm import clock
+from crm import clock, history
 from crm.config import Settings
 from crm.database import keys_of, keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -29,10 +29,12 @@ from crm.people.models import Language
 
 LATE_AFTER = timedelta(minutes=60)
 """A send that would start later than this after its hour is held: an invitation for yesterday helps nobody."""
+SAME_TIME = timedelta(minutes=10)
+"""Orders of one campaign closer than this are taken for the same order twice."""
 OVER = (SendState.DONE, SendState.CANCELLED)
 
 REASONS: dict[str, str] = {
-    "audience_grew": "Ahora llegaría a más personas que las que se confirmaron. Revise la audiencia y reanude para aceptarlas.",
+    "audience_grew": "Ahora llegaría a más personas que las confirmadas. Revise la audiencia; reanudar acepta el nuevo número.",
     "late": "Su hora pasó hace más de 60 minutos. Reanude si todavía conviene, o cancele.",
     "suppression_key_missing": "Falta la clave de la lista de exclusión. Restaure keys.json del respaldo y reanude.",
     "by_person": "Alguien del equipo puso el envío en pausa.",
@@ -54,18 +56,23 @@ SKIP_SENTENCES: dict[str, str] = {
     "no_zone": "No sabemos su zona horaria: falta su ciudad.",
     "synthetic": "Es una persona de demostración: nunca se entrega fuera de este equipo.",
     "cancelled": "El envío se canceló antes de que saliera su correo.",
+    "address_changed": "Su dirección cambió después de preparar el envío. No se escribe a la anterior.",
 }
 
 
 def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) -> Send:
     """Confirm a campaign: freeze its content and rules and write the send that the worker will start.
 
-    Errors: campaign_not_ready (what to mend), count_changed, nobody_to_send, instant_required, instant_past,
-    suppression_key_missing.
+    Errors: campaign_not_ready (what to mend), campaign_changed (since it was reviewed), already_ordered, count_changed,
+    nobody_to_send, instant_required, instant_past, suppression_key_missing.
     """
-    campaign = campaigns.get(session, campaign_id)
+    campaign = campaigns.get(session, campaign_id, lock=True)
     consent.check_suppression_key(session)
+    if data.version not in (None, campaign.version):
+        raise Conflict("campaign_changed")
     starts_at = _start_of(data)
+    if not data.again:
+        _check_no_double(session, campaign.id, starts_at)
     review = campaigns.review(session, campaign, settings)
     blocking = [problem.sentence for problem in review.problems if problem.blocking]
     if blocking:
@@ -92,6 +99,14 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
         session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
     session.flush()
     return send
+
+
+def _check_no_double(session: Session, campaign_id: int, starts_at: datetime) -> None:
+    """Two sends of a campaign on different days are waves; two at about the same time are a slip or a retry."""
+    about = Send.starts_at.between(starts_at - SAME_TIME, starts_at + SAME_TIME)
+    live = sa.select(Send.id).where(Send.campaign_id == campaign_id, Send.state.not_in(OVER), about)
+    if session.scalar(sa.select(live.exists())):
+        raise Conflict("already_ordered")
 
 
 def _start_of(data: SendIn) -> datetime:
@@ -149,24 +164,26 @@ def start(session: Session, send_id: int, settings: Settings) -> Send:
         return send
     if clock.now() - send.starts_at > LATE_AFTER:
         return _hold(session, send, "late")
-    return _begin(session, send, settings, accept_growth=False)
+    return _begin(session, send, settings, accepted=send.confirmed_count)
 
 
-def _begin(session: Session, send: Send, settings: Settings, *, accept_growth: bool) -> Send:
+def _begin(session: Session, send: Send, settings: Settings, *, accepted: int) -> Send:
+    """Write the deliveries, and take them back if they are more than were accepted: what is counted is what would leave."""
     try:
         consent.check_suppression_key(session)
     except Unavailable as error:
         return _hold(session, send, error.code)
-    local = relays.is_local(settings)
     languages = languages_of(session, send.id)
-    chosen = audience.people(session, audience.Rules.from_json(send.rule), send.purpose, languages, relay_is_local=local)
-    recipients = audience.tally(session, chosen).recipients
-    if recipients > send.confirmed_count and not accept_growth:
+    savepoint = session.begin_nested()
+    recipients = deliveries.make(session, send, languages, relay_is_local=relays.is_local(settings))
+    if recipients > accepted:
+        savepoint.rollback()
+        send.would_reach = recipients
         return _hold(session, send, "audience_grew")
-    send.started_at = clock.now()
+    savepoint.commit()
+    send.started_at, send.confirmed_count, send.would_reach = clock.now(), max(send.confirmed_count, recipients), None
     send.state, send.reason = SendState.SENDING, None
     session.flush()
-    deliveries.make(session, send, languages, relay_is_local=local)
     finish_if_done(session, send)
     return send
 
@@ -190,12 +207,32 @@ def pause(session: Session, send_id: int, reason: str = "by_person") -> Send:
     return send
 
 
-def resume(session: Session, send_id: int, settings: Settings) -> Send:
-    """Go on with a paused or held send. What was held for a larger audience or a late hour is thereby accepted."""
+def pause_if_sending(session: Session, send_id: int, reason: str) -> None:
+    """The worker pauses a send that is under way; one that a person paused or ended meanwhile is left as it is."""
+    session.execute(
+        sa.update(Send)
+        .where(Send.id == send_id, Send.state == SendState.SENDING)
+        .values(state=SendState.PAUSED, reason=reason)
+        .execution_options(synchronize_session="fetch")
+    )
+    history.record(session, [_paused_entry(send_id, reason)])
+
+
+def _paused_entry(send_id: int, reason: str) -> history.Entry:
+    plain = {"state": [SendState.SENDING.value, SendState.PAUSED.value], "reason": [None, reason]}
+    return history.Entry(history.Action.CHANGE, "send", send_id, "send", send_id, plain=plain)
+
+
+def resume(session: Session, send_id: int, settings: Settings, accepted_count: int | None = None) -> Send:
+    """Go on with a paused or held send.
+
+    Of one whose audience grew, whoever resumes accepts the number that it told (`would_reach`), or ``accepted_count``;
+    if it would reach yet more, it stays held and tells the new number.
+    """
+    relays.forgive(session, relays.row_of(session, settings).id)  # the relay before the send, as the worker locks them
     send = get(session, send_id, lock=True)
     if send.state in OVER:
         raise Conflict("send_over")
-    relays.forgive(session, relays.row_of(session, settings).id)
     if send.state is SendState.PAUSED:
         consent.check_suppression_key(session)
         send.state, send.reason = SendState.SENDING, None
@@ -203,16 +240,16 @@ def resume(session: Session, send_id: int, settings: Settings) -> Send:
         deliveries.hurry(session, send.id)
         finish_if_done(session, send)
     elif send.state is SendState.HELD:
-        _release(session, send, settings)
+        _release(session, send, settings, max(send.confirmed_count, accepted_count or send.would_reach or 0))
     return send
 
 
-def _release(session: Session, send: Send, settings: Settings) -> None:
+def _release(session: Session, send: Send, settings: Settings, accepted: int) -> None:
     if send.starts_at > clock.now():
         send.state, send.reason = SendState.SCHEDULED, None
         session.flush()
     else:
-        _begin(session, send, settings, accept_growth=True)
+        _begin(session, send, settings, accepted=accepted)
 
 
 def cancel(session: Session, send_id: int) -> Send:
@@ -263,6 +300,7 @@ def to_out(session: Session, send: Send) -> SendOut:
         mode=send.mode,
         starts_at=send.starts_at,
         confirmed_count=send.confirmed_count,
+        would_reach=send.would_reach,
         counts=counts(session, send),
         created_at=send.created_at,
         started_at=send.started_at,

@@ -199,6 +199,8 @@ class Connection:
         return Reply(step, code, text)
 
     async def _content(self, mail: bytes) -> Reply:
+        if not self.is_open:  # closed before a byte of the content left
+            raise ConnectionFailed(Reply(Step.DATA, 0))
         ended = mail if mail.endswith(b"\r\n") else mail + b"\r\n"
         try:
             code, text = await self._talk.ask(_LEADING_DOT.sub(b"..", ended) + b".\r\n", self._timeouts.message)

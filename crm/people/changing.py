@@ -110,7 +110,9 @@ def _change_tags(session: Session, contact: Contact, names: list[str]) -> None:
     contact.tags = list(session.scalars(sa.select(Tag).where(Tag.id.in_(ids.values())).order_by(Tag.key)))
     after = sorted(tag.name for tag in contact.tags)
     if before != after:
-        entry = history.Entry(history.Action.CHANGE, "contact", contact.id, "contact", contact.id, {"tags": [before, after]})
+        entry = history.Entry(
+            history.Action.CHANGE, "contact", contact.id, "contact", contact.id, personal={"tags": [before, after]}
+        )
         history.record(session, [entry])
 
 

@@ -221,7 +221,7 @@ def _tidy(text: str) -> str:
 
 
 def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"emails": [], "tags": [], "leader_sectors": []}  # given, so that pydantic copies no default
     for name, found in texts.items():
         if len(found) > 1 and name not in _MANY and len(set(found)) > 1:
             warnings.append(("second_value_unused", name))

@@ -20,6 +20,7 @@ from crm.people.models import Contact, EmailAddress, Post, RowStatus
 from crm.people.names import display_name, list_name
 from crm.people.schemas import CityOut, ConsentOut, ContactIn, ContactOut, ContactPatch, EmailOut
 from crm.people.schemas import Taken as Taken
+from crm.people.suppression import check_suppression_key
 from crm.people.taking_in import take_in as take_in
 from crm.people.taking_in import take_in_as_new
 from crm.people.taking_in import take_in_many as take_in_many
@@ -64,8 +65,11 @@ def get(session: Session, contact_id: int) -> Contact:
 def change(session: Session, contact_id: int, data: ContactPatch, *, version: int | None = None) -> Contact:
     """Change the fields that are present. ``version``, when given, must be the one that was read: Conflict(contact_changed).
 
-    Also Conflict(address_of_other_person, suppressed), InvalidInput(address_invalid, name_required).
+    Also Conflict(address_of_other_person, suppressed), InvalidInput(address_invalid, name_required), and for addresses and
+    consents Unavailable(suppression_key_missing).
     """
+    if data.model_fields_set & {"emails", "consents"}:
+        check_suppression_key(session)
     session.flush()
     contact = get(session, contact_id)
     if version is not None and contact.version != version:

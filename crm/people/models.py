@@ -213,7 +213,7 @@ class Post(Tracked, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id", ondelete="CASCADE"), index=True)
-    organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organization.id"), index=True)
+    organization_id: Mapped[int] = mapped_column(sa.ForeignKey("organization.id"), index=True, info=personal(Personal.POST))
     title: Mapped[str | None] = mapped_column(sa.String(200), info=personal(Personal.POST))
     since: Mapped[date | None]
     until: Mapped[date | None]
@@ -301,6 +301,18 @@ class Suppression(Base):
     actor_id: Mapped[int | None]
 
     __table_args__ = (sa.UniqueConstraint("address_hash", "reason"),)
+
+
+class Installation(Base):
+    """Which keys this database was written with: one row, made by the first start. See `installation.unlock`."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    """Always 1."""
+    suppression_fingerprint: Mapped[str] = mapped_column(sa.String(16), info=PLAIN)
+    links_fingerprint: Mapped[str] = mapped_column(sa.String(16), info=PLAIN)
+    """Of the oldest key of the ring: newer ones may come, that one may not go."""
 
 
 class ImportState(StrEnum):

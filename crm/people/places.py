@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from crm.database import insert_new, search_key
+from crm.database import insert_new, keyset_page, search_key
 from crm.people.countries import country_code, country_codes, country_name
 from crm.people.gazetteer import Hit, Place, city_key, gazetteer, key
 from crm.people.models import City, Contact
@@ -20,6 +21,7 @@ __all__ = [
     "Place",
     "PlaceCounts",
     "Resolution",
+    "Waiting",
     "Whereabouts",
     "cities_for",
     "city_for",
@@ -32,6 +34,7 @@ __all__ = [
     "place_of",
     "resolve",
     "search",
+    "waiting_places",
 ]
 
 TIMES_LARGER = 10
@@ -83,6 +86,17 @@ class PlaceCounts:
     people: int
     cities: int
     countries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A person whose city could not be told: what was typed, and the cities that it may mean, largest first."""
+
+    contact_id: int
+    city_as_typed: str
+    country: str | None
+    candidates: list[Place]
+    """Empty when no city of that name is known."""
 
 
 # --- which city is meant ---------------------------------------------------------------------------------------------------
@@ -303,3 +317,14 @@ def count_places(session: Session, condition: sa.ColumnElement[bool] | None = No
         statement = statement.where(condition)
     people, cities, countries = session.execute(statement).one()
     return PlaceCounts(people, cities, countries)
+
+
+def waiting_places(session: Session, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Waiting], str | None]:
+    """People who are not blocked and whose city waits for review, by id, and the cursor of the next page."""
+    columns: list[Any] = [Contact.id, Contact.city_as_typed, Contact.country]
+    waits = [Contact.blocked_at.is_(None), Contact.city_id.is_(None), Contact.city_as_typed.is_not(None)]
+    statement = sa.select(*columns).where(*waits)
+    rows, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=limit)
+    return [
+        Waiting(row.id, row.city_as_typed, row.country, resolve(row.city_as_typed, row.country).candidates) for row in rows
+    ], following

@@ -5,20 +5,23 @@ Each one is also a line of a journal outside the database, so that restoring an 
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from crm import clock, history
-from crm.database import insert_new, keys_of
+from crm.database import JOURNAL_FILE, insert_new, keys_of
 from crm.errors import Unavailable
 from crm.people.addresses import address_key
 from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionReason
+
+log = structlog.get_logger(__name__)
 
 LEFT = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.ERASED)
 """The person left, by own will or by law: none of their addresses is written to. A bounce judges one address only."""
@@ -100,13 +103,19 @@ def reasons_of(session: Session, hashes: Iterable[str]) -> dict[str, set[Suppres
 
 
 def check_suppression_key(session: Session) -> None:
-    """Refuse to send when suppressions were hashed with a key that is not here: Unavailable(suppression_key_missing)."""
+    """Refuse to send, or to take in addresses, when suppressions were hashed with a key that is not here.
+
+    Unavailable(suppression_key_missing).
+    """
     other = sa.select(Suppression.id).where(Suppression.key_fingerprint != keys_of(session).suppression_fingerprint)
     if session.scalar(sa.select(other.exists())):
         raise Unavailable("suppression_key_missing")
 
 
 # --- the journal -----------------------------------------------------------------------------------------------------------
+
+
+_LINE = ("address_hash", "key_fingerprint", "reason", "happened_on", "recorded_at")
 
 
 def _write_after_commit(session: Session, row: dict[str, Any]) -> None:
@@ -122,7 +131,22 @@ def _write_after_commit(session: Session, row: dict[str, Any]) -> None:
 @event.listens_for(Session, "after_commit")
 def _write_pending(session: Session) -> None:
     if session.info.get("journal_pending") and not session.in_nested_transaction():
-        append(session.info["journal"], [row for _, row in session.info.pop("journal_pending")])
+        session.info.setdefault("journal_unwritten", []).extend(row for _, row in session.info.pop("journal_pending"))
+        _write_unwritten(session)
+
+
+def _write_unwritten(session: Session) -> None:
+    """Append what the journal has not taken. A full disk undoes no suppression: its line waits for the next one, or for
+    `reconcile_journal` at the next start."""
+    unwritten: list[dict[str, Any]] = session.info["journal_unwritten"]
+    rows = []
+    while unwritten:  # one by one: of two threads each takes its own
+        rows.append(unwritten.pop(0))
+    try:
+        append(session.info["journal"], rows)
+    except OSError as error:
+        unwritten.extend(rows)
+        log.error("journal_append_failed", error=type(error).__name__, lines=len(rows))
 
 
 @event.listens_for(Session, "after_soft_rollback")
@@ -136,36 +160,60 @@ def _forget_pending(session: Session, transaction: SessionTransaction) -> None:
 def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Add lines to the journal and wait until the disk has them. A line holds hashes, a reason and dates: nobody's address."""
     lines = "".join(json.dumps(row, default=_plain, separators=(",", ":")) + "\n" for row in rows)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(descriptor, lines.encode("ascii"))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+") as file:
+        file.write(b"" if _ends_whole(file) else b"\n")
+        file.write(lines.encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ends_whole(file: IO[bytes]) -> bool:
+    """Whether the last line was written to its end: a cut one must not swallow the next."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 1))
+    return file.read(1) in (b"", b"\n")
 
 
 def _plain(value: date | datetime) -> str:
     return value.isoformat()
 
 
+def reconcile_journal(session: Session) -> int:
+    """Make database and journal remember the same, at every start: returns how many the database had forgotten."""
+    taken = take_journal(session)
+    told = {(row["address_hash"], row["reason"]) for row in _lines(session.info["journal"])}
+    columns = [Suppression.__table__.c[name] for name in _LINE]
+    stored = [dict(row) for row in session.execute(sa.select(*columns).order_by(Suppression.id)).mappings()]
+    session.info["journal_unwritten"].extend(row for row in stored if (row["address_hash"], row["reason"]) not in told)
+    if session.info["journal_unwritten"]:
+        _write_unwritten(session)
+    return taken
+
+
 def take_journal(session: Session) -> int:
     """Add to the database what only the journal remembers (after restoring an older backup); returns how many were added."""
-    path: Path = session.info["journal"]
-    if not path.exists():
-        return 0
-    lines = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines() if line.endswith("}")]
     stored = {(row.address_hash, row.reason) for row in session.execute(sa.select(Suppression.address_hash, Suppression.reason))}
-    missing = {(line["address_hash"], SuppressionReason(line["reason"])): line for line in lines}
-    rows = [
-        {
-            **line,
-            "reason": reason,
-            "happened_on": date.fromisoformat(line["happened_on"]),
-            "recorded_at": datetime.fromisoformat(line["recorded_at"]),
-            "proof": path.name,
-        }
-        for (address_hash, reason), line in missing.items()
-        if (address_hash, reason) not in stored
-    ]
+    missing = {(line["address_hash"], line["reason"]): line for line in _lines(session.info["journal"])}
+    rows = [{**line, "proof": JOURNAL_FILE} for mark, line in missing.items() if mark not in stored]
     insert_new(session, Suppression.__table__, rows, unique=["address_hash", "reason"])
     return len(rows)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The suppressions of a journal. A line that was cut is passed over: its suppression is in the database, or was undone."""
+    if not path.exists():
+        return
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            line = json.loads(text)
+            told = {
+                "address_hash": str(line["address_hash"]),
+                "key_fingerprint": str(line["key_fingerprint"]),
+                "reason": SuppressionReason(line["reason"]),
+                "happened_on": date.fromisoformat(line["happened_on"]),
+                "recorded_at": datetime.fromisoformat(line["recorded_at"]),
+            }
+        except (ValueError, LookupError, TypeError):
+            log.error("journal_line_unreadable", line=number)
+        else:
+            yield told

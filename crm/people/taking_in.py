@@ -18,7 +18,7 @@ from crm.people.names import names_agree, same_names
 from crm.people.places import Whereabouts, cities_for, locate
 from crm.people.schemas import ContactIn, Taken
 from crm.people.stored import Known, judge, look_up, name_key
-from crm.people.suppression import LEFT
+from crm.people.suppression import LEFT, check_suppression_key
 from crm.people.writing import write_people
 
 NOBODY_LEFT: frozenset[SuppressionReason] = frozenset()
@@ -36,8 +36,10 @@ def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int 
 
     Rows that share an address are one person: the first replaces what differs, those after it fill what is empty.
     Refused rows say why: address_invalid, address_of_other_person (its name is clearly another, or its addresses are of
-    several people), suppressed (the person left, or is blocked).
+    several people), suppressed (the person left, or is blocked). Raises Unavailable(suppression_key_missing): without that key
+    nobody who left would be known.
     """
+    check_suppression_key(session)
     session.flush()
     places = _Places(session)
     told: set[int] = set()
@@ -55,6 +57,7 @@ def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int 
 
 def take_in_as_new(session: Session, data: ContactIn) -> Taken:
     """Add one person, whoever has the same name; whether the addresses are free is for the caller to see."""
+    check_suppression_key(session)
     session.flush()
     places = _Places(session)
     places.look_up([data])

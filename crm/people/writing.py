@@ -85,7 +85,7 @@ def _with_tags(entry: Entry, person: Person) -> Entry:
     if person.new_tags:
         after = sorted(person.tags.values())
         before = sorted(name for key, name in person.tags.items() if key not in person.new_tags)
-        entry.plain["tags"] = [before or None, after]
+        entry.personal["tags"] = [before or None, after]
     return entry
 
 
@@ -191,7 +191,7 @@ def _write_posts(session: Session, people: list[Person]) -> list[Entry]:
     ]
     for row, row_id in zip(rows, _insert(session, Post, rows), strict=True):
         entry = _part(Action.CREATE, "post", row_id, row["contact_id"])
-        entry.plain["organization_id"] = [None, row["organization_id"]]
+        entry.personal["organization_id"] = [None, row["organization_id"]]
         if row["title"]:
             entry.personal["title"] = [None, row["title"]]
         entries.append(entry)

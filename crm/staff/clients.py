@@ -54,7 +54,7 @@ def authenticate(session: Session, key: str) -> ApiClient:
         client = session.scalar(select(ApiClient).where(ApiClient.key_prefix == prefix))
     if client is None or not hmac.compare_digest(client.key_hash, _digest(key)):
         raise NotSignedIn("key_invalid")
-    if client.revoked_at is not None or client.expires_at <= clock.now():
+    if state(client) != "active":
         raise NotSignedIn("key_invalid")
     return client
 
@@ -78,6 +78,13 @@ def revoke(session: Session, client_id: int) -> ApiClient:
     client.revoked_at = client.revoked_at or clock.now()
     session.flush()
     return client
+
+
+def state(client: ApiClient) -> str:
+    """`active`, `expired` or `revoked`."""
+    if client.revoked_at is not None:
+        return "revoked"
+    return "expired" if client.expires_at <= clock.now() else "active"
 
 
 def log_call(session: Session, client_id: int, method: str, route: str, status: int, rows: int | None) -> None:

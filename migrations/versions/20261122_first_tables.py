@@ -108,6 +108,12 @@ def upgrade() -> None:
     with op.batch_alter_table('import', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_import_sha256'), ['sha256'], unique=False)
 
+    op.create_table('installation',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('suppression_fingerprint', sa.String(length=16), nullable=False),
+    sa.Column('links_fingerprint', sa.String(length=16), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_installation'))
+    )
     op.create_table('privacy_notice',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('version', sa.String(length=40), nullable=False),
@@ -306,6 +312,7 @@ def upgrade() -> None:
     sa.Column('mode', sa.Enum('now', 'at', name='send_mode', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('starts_at', UtcDateTime(), nullable=False),
     sa.Column('confirmed_count', sa.Integer(), nullable=False),
+    sa.Column('would_reach', sa.Integer(), nullable=True),
     sa.Column('include', Json, nullable=False),
     sa.Column('exclude', Json, nullable=False),
     sa.Column('rule', Json, nullable=False),
@@ -396,6 +403,7 @@ def upgrade() -> None:
     with op.batch_alter_table('delivery', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_delivery_address_hash'), ['address_hash'], unique=False)
         batch_op.create_index(batch_op.f('ix_delivery_contact_id'), ['contact_id'], unique=False)
+        batch_op.create_index(batch_op.f('ix_delivery_token'), ['token'], unique=False)
         batch_op.create_index('ix_delivery_send_id_state_due_at_id', ['send_id', 'state', 'due_at', 'id'], unique=False)
 
     op.create_table('email_address',
@@ -516,6 +524,7 @@ def downgrade() -> None:
     op.drop_table('email_address')
     with op.batch_alter_table('delivery', schema=None) as batch_op:
         batch_op.drop_index('ix_delivery_send_id_state_due_at_id')
+        batch_op.drop_index(batch_op.f('ix_delivery_token'))
         batch_op.drop_index(batch_op.f('ix_delivery_contact_id'))
         batch_op.drop_index(batch_op.f('ix_delivery_address_hash'))
 
@@ -571,6 +580,7 @@ def downgrade() -> None:
     op.drop_table('relay')
     op.drop_table('purpose_rule')
     op.drop_table('privacy_notice')
+    op.drop_table('installation')
     with op.batch_alter_table('import', schema=None) as batch_op:
         batch_op.drop_index(batch_op.f('ix_import_sha256'))
 

@@ -86,6 +86,7 @@ def test_reviews_and_refuses_to_send_what_is_not_ready(network: TestClient) -> N
         ({"when": {"mode": "at", "at": "2020-01-07T10:00:00-06:00"}}, "instant_past"),
         ({"when": {"mode": "at", "at": "2999-01-07T10:00:00"}}, "invalid_input"),
         ({"when": {"mode": "soon"}}, "invalid_input"),
+        ({"when": {"mode": "local_hour"}}, "mode_not_offered"),
         ({}, "invalid_input"),
     ],
 )

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 from starlette.testclient import TestClient
 
+from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.mailing import sends
 from crm.mailing.sending import Way, drain
+from crm.people.models import Contact
 from crm.server import build
+from crm.staff import accounts
+from crm.staff.models import Role
 from tests.api.conftest import make_key
 from tests.mailing.mail_server import MailServer, running
 
@@ -167,15 +172,24 @@ def test_holds_what_would_reach_more_people_than_were_confirmed(tool: TestClient
     campaign = write_campaign(tool)
     send = posted(tool, f"campaigns/{campaign}/sends", {"when": {"mode": "now"}, "confirmed_count": 1})["id"]
     posted(tool, "contacts/batch", {"items": [person(1)]}, 200)
-    refused = tool.post(f"campaigns/{campaign}/sends", json={"when": {"mode": "now"}, "confirmed_count": 1})
+    refused = tool.post(f"campaigns/{campaign}/sends", json={"when": {"mode": "now"}})
+    assert (refused.status_code, refused.json()["code"]) == (409, "already_ordered")
+    refused = tool.post(f"campaigns/{campaign}/sends", json={"when": {"mode": "now"}, "confirmed_count": 1, "again": True})
     assert (refused.status_code, refused.json()["code"]) == (409, "count_changed")
+    refused = tool.post(f"campaigns/{campaign}/sends", json={"when": {"mode": "now"}, "version": 99, "again": True})
+    assert (refused.status_code, refused.json()["code"]) == (412, "campaign_changed")
     with running() as server:
         work(database, settings, server, send)
-        assert tool.get(f"sends/{send}").json()["reason"] == "audience_grew"
+        held = tool.get(f"sends/{send}").json()
+        assert (held["state"], held["reason"], held["would_reach"]) == ("held", "audience_grew", 2)
         assert server.accepted == []
-        assert tool.post(f"sends/{send}/resume").json()["state"] == "sending"
+        posted(tool, "contacts/batch", {"items": [person(2)]}, 200)
+        grown = tool.post(f"sends/{send}/resume", json={"accepted_count": 2}).json()
+        assert (grown["state"], grown["would_reach"], server.accepted) == ("held", 3, [])
+        assert tool.post(f"sends/{send}/resume", json={"accepted_count": -1}).status_code == 422
+        assert tool.post(f"sends/{send}/resume", json={"accepted_count": 3}).json()["state"] == "sending"
         work(database, settings, server, send)
-    assert tool.get(f"sends/{send}").json()["counts"]["sent"] == 2
+    assert tool.get(f"sends/{send}").json()["counts"]["sent"] == 3
 
 
 def test_skips_who_leaves_between_the_order_and_the_mail(tool: TestClient, database: Database, settings: Settings) -> None:
@@ -204,3 +218,51 @@ def test_guide_names_only_routes_that_exist(tool: TestClient) -> None:
     named = {f"/{words.split(' ')[1]}" for words in guide.split("\n") if words.startswith("post ")}
     assert len(named) == 6
     assert named <= paths
+
+
+def test_tells_addresses_only_to_who_may_see_contacts(tool: TestClient, database: Database, settings: Settings) -> None:
+    posted(tool, "contacts/batch", {"items": [person(0), person(1)]}, 200)
+    send = posted(tool, f"campaigns/{write_campaign(tool)}/sends", {"when": {"mode": "now"}})["id"]
+    with running() as server:
+        work(database, settings, server, send)
+    path = f"sends/{send}/deliveries"
+    narrow = TestClient(tool.app, base_url=str(tool.base_url))
+    for scope in ("campaigns:read", "campaigns:send"):
+        narrow.headers["Authorization"] = f"Bearer {make_key(database, scope)}"
+        told = narrow.get(path)
+        assert [line["address"] for line in told.json()["items"]] == ["a***@example.org"] * 2
+        assert all(line["smtp_reply"] is None and line["state"] == "sent" for line in told.json()["items"])
+        assert "ana0" not in told.text
+    assert [line["address"] for line in tool.get(path).json()["items"]] == ["ana0@example.org", "ana1@example.org"]
+    with database.session() as session:
+        session.execute(sa.update(Contact).where(Contact.given_names == "Ana000").values(blocked_at=clock.now()))
+    blocked = tool.get(path).json()["items"][0]
+    assert (blocked["address"], blocked["smtp_reply"], blocked["state"]) == (None, None, "sent")
+
+
+def test_lists_the_sends_of_a_campaign_newest_first(tool: TestClient) -> None:
+    posted(tool, "contacts/batch", {"items": [person(0)]}, 200)
+    campaign, other = write_campaign(tool), 99
+    for day in (7, 14, 21):
+        posted(tool, f"campaigns/{campaign}/sends", {"when": {"mode": "at", "at": f"2999-01-{day:02}T10:00:00-06:00"}})
+    first = tool.get(f"campaigns/{campaign}/sends", params={"limit": 2}).json()
+    rest = tool.get(f"campaigns/{campaign}/sends", params={"cursor": first["next"]}).json()
+    assert [send["id"] for send in first["items"] + rest["items"]] == [3, 2, 1]
+    assert rest["next"] is None
+    assert first["items"][0] == tool.get("sends/3").json()
+    assert tool.get(f"campaigns/{other}/sends").json()["code"] == "campaign_not_found"
+
+
+def test_hands_a_test_over_outside_any_transaction(tool: TestClient, database: Database, settings: Settings) -> None:
+    posted(tool, "contacts/batch", {"items": [person(0)]}, 200)
+    campaign = write_campaign(tool)
+    with database.session() as session:
+        accounts.create(session, "coordinacion@example.org", "Ana", Role.COORDINATION, "una frase larga de prueba")
+    held: list[int] = []
+    with running() as server:
+        product = build(database, Settings(**settings.model_dump() | {"smtp_url": server.url}))
+        other = TestClient(product, base_url=str(tool.base_url), headers=dict(tool.headers))
+        server.on_data = lambda _address: held.append(database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        told = posted(other, f"campaigns/{campaign}/tests", {"to": "coordinacion@example.org"}, 200)
+    assert told["accepted"]
+    assert held == [0]

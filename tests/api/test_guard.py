@@ -76,6 +76,21 @@ def test_records_each_call_with_its_route_and_rows_and_nothing_of_its_address(to
         assert session.scalars(sa.select(ApiClient.last_used_at)).one() is not None
 
 
+def test_gives_the_answer_that_was_committed_though_its_record_fails(
+    tool: TestClient, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broken table of calls stands for whatever may go wrong while a call is recorded."""
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE api_call RENAME TO elsewhere")
+    made = tool.post("/contacts", json=ANA)
+    assert made.status_code == 201
+    assert tool.get(f"/contacts/{made.json()['id']}").json() == made.json()
+    assert tool.get("/contacts/999").status_code == 404
+    logged = [record.getMessage() for record in caplog.records if record.name == "crm.api"]
+    assert len(logged) == 3
+    assert all(line.startswith("call_not_recorded ") and "ana@" not in line for line in logged)
+
+
 def test_records_a_refused_scope_too(caller: Caller, database: Database) -> None:
     caller("segments:read").get("/contacts")
     assert calls(database) == [("GET", "/contacts", 403, None)]

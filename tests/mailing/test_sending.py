@@ -3,21 +3,25 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 import time_machine
+from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.config import Settings
 from crm.database import Database
-from crm.mailing import deliveries, relays, sends
+from crm.errors import Conflict
+from crm.mailing import campaigns, deliveries, relays, sends
 from crm.mailing.deliveries import Settled
 from crm.mailing.faults import Reply, Step, judge
-from crm.mailing.models import Delivery, DeliveryState, Relay, SendState
-from crm.mailing.schemas import SendIn
-from crm.people import consent
-from crm.people.models import Contact, SuppressionReason
+from crm.mailing.models import Delivery, DeliveryState, Relay, SendMode, SendState
+from crm.mailing.schemas import CampaignIn, SendIn, When
+from crm.people import consent, contacts
+from crm.people.models import Contact, EmailAddress, SuppressionReason
+from crm.people.schemas import ContactPatch
 from crm.people.suppression import reasons_of
 from tests.mailing.factories import NOW, begun, campaign, marker, move, network, states, way
 from tests.mailing.mail_server import DROP, MailServer, running
@@ -210,10 +214,108 @@ def test_holds_a_send_that_grew_until_a_person_accepts(database: Database, setti
         network(session, 2, first=10)
     with database.session() as session:
         send = sends.start(session, send_id, settings)
-        assert (send.state, send.reason) == (SendState.HELD, "audience_grew")
+        assert (send.state, send.reason, send.would_reach) == (SendState.HELD, "audience_grew", 5)
         assert sends.counts(session, send).total == 3
+        assert states(session, send_id) == {}
+        network(session, 1, first=20)
+        send = sends.resume(session, send_id, settings)
+        assert (send.state, send.would_reach) == (SendState.HELD, 6), "nobody saw the sixth"
         assert sends.resume(session, send_id, settings).state is SendState.SENDING
-        assert deliveries.counts(session, send_id).pending == 5
+        assert deliveries.counts(session, send_id).pending == 6
+
+
+def test_accepts_no_growth_unseen_when_a_held_send_is_resumed(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 3)
+        send_id = sends.order(session, campaign(session).id, SendIn(when=NOW), settings).id
+        sends.pause(session, send_id)
+        network(session, 4, first=10)
+        send = sends.resume(session, send_id, settings)
+        assert (send.state, send.reason, send.would_reach) == (SendState.HELD, "audience_grew", 7)
+        assert sends.resume(session, send_id, settings, accepted_count=7).state is SendState.SENDING
+
+
+def test_takes_a_second_order_at_the_same_time_for_a_slip(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 2)
+        written = campaign(session)
+        first = sends.order(session, written.id, SendIn(when=NOW), settings)
+        with pytest.raises(Conflict, match="already_ordered"):
+            sends.order(session, written.id, SendIn(when=NOW), settings)
+        tomorrow = When(mode=SendMode.AT, at=clock.now() + timedelta(days=1))
+        sends.order(session, written.id, SendIn(when=tomorrow), settings)
+        sends.cancel(session, first.id)
+        sends.order(session, written.id, SendIn(when=NOW), settings)
+        sends.order(session, written.id, SendIn(when=NOW, again=True), settings)
+
+
+def test_refuses_to_send_what_was_changed_since_the_review(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 1)
+        written = campaign(session)
+        seen = campaigns.review(session, written, settings).version
+        told = campaigns.to_out(written).model_dump(include={"name", "template", "purpose", "audience", "variants"})
+        told["variants"][0]["subject"] = "Otro asunto"
+        campaigns.change(session, written.id, CampaignIn.model_validate(told), version=seen)
+        with pytest.raises(Conflict, match="campaign_changed"):
+            sends.order(session, written.id, SendIn(when=NOW, version=seen), settings)
+        sends.order(session, written.id, SendIn(when=NOW, version=seen + 1), settings)
+
+
+def test_leaves_nothing_open_when_a_send_is_cancelled_in_the_middle(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 8)
+
+    def cancel_and_refuse(_address: str) -> str:
+        with database.session() as session:
+            sends.cancel(session, send_id)
+        return "451 4.3.0 out of order"
+
+    with running(MailServer(on_rcpt=cancel_and_refuse)) as server:
+        move(database, send_id, way(settings, server))
+    with database.session(write=False) as session:
+        assert sends.get(session, send_id).state is SendState.CANCELLED
+        assert states(session, send_id) == {S.SKIPPED: 8}
+        assert deliveries.skipped_by_reason(session, send_id) == {"cancelled": 8}
+
+
+def test_writes_down_every_answer_though_the_database_goes_away(database: Database, settings: Settings) -> None:
+    """The database refuses four times to keep an answer, as one that is locked or restarts does, then works again."""
+    send_id, failures = order(database, settings, 20), [1, 2, 3, 4]
+
+    @sa.event.listens_for(database.engine, "before_cursor_execute")
+    def go_away(_connection: Any, _cursor: Any, statement: str, *_told: Any) -> None:
+        if failures and statement.startswith("INSERT INTO attempt"):
+            failures.pop()
+            raise sa.exc.OperationalError(statement, None, Exception("database is locked"))
+
+    with running() as server:
+        move(database, send_id, way(settings, server))
+        move(database, send_id, way(settings, server))
+    assert failures == []
+    assert set(server.recipients.values()) == {1}
+    with database.session(write=False) as session:
+        assert states(session, send_id) == {S.SENT: 20}
+
+
+def test_does_not_write_to_an_address_that_was_replaced(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 2)
+    with database.session() as session:
+        session.execute(sa.update(EmailAddress).where(EmailAddress.address == address_of(0)).values(retired_at=clock.now()))
+        contact_id = session.scalars(sa.select(EmailAddress.contact_id).where(EmailAddress.address == address_of(0))).one()
+        contacts.change(session, contact_id, ContactPatch(emails=["nueva@example.org"]), version=None)
+    with running() as server:
+        assert move(database, send_id, way(settings, server)) == 1
+    with database.session(write=False) as session:
+        assert deliveries.skipped_by_reason(session, send_id) == {"address_changed": 1}
+
+
+def test_refuses_a_real_relay_with_links_that_nobody_could_open(session: Session, settings: Settings) -> None:
+    network(session, 1)
+    far = {"smtp_url": "smtp://relay.example.org:587", "mail_from": "Red <red@example.org>"}
+    codes = [problem.code for problem in campaigns.review(session, campaign(session), settings.model_copy(update=far)).problems]
+    assert codes[:2] == ["base_url_not_public", "sender_not_set"]
+    good = far | {"base_url": "https://red.instituto.mx", "mail_from": "Red <red@instituto.mx>"}
+    assert campaigns.review(session, campaign(session), settings.model_copy(update=good)).problems == []
 
 
 def test_holds_a_send_that_is_an_hour_late(database: Database, settings: Settings) -> None:

@@ -246,6 +246,24 @@ def test_journal_holds_only_what_was_committed(database: Database, settings: Set
     assert [line["reason"] for line in lines(settings)] == ["unsubscribed"]
 
 
+def test_full_disk_undoes_no_suppression_and_its_line_is_written_later(
+    database: Database, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = settings.data_dir / JOURNAL_FILE
+    journal.symlink_to("/dev/full")
+    with database.session() as session:
+        suppress(session, address_of(0))
+    with database.session(write=False) as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Suppression)) == 1
+    told = "".join(capsys.readouterr())
+    assert "journal_append_failed" in told
+    assert "example" not in told
+    journal.unlink()
+    with database.session() as session:
+        suppress(session, address_of(1), COMPLAINED)
+    assert [line["reason"] for line in lines(settings)] == ["unsubscribed", "complained"]
+
+
 def test_restored_database_learns_from_the_journal_who_left(database: Database, settings: Settings) -> None:
     with database.session() as session:
         contact(session, 0, consents=(NEWSLETTER,))

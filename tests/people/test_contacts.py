@@ -1,5 +1,8 @@
 """One contact: created, read, changed, listed, shown; and addresses, valid and of one spelling."""
 
+from datetime import date
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 from email_validator import EmailNotValidError, validate_email
@@ -10,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from crm import history
 from crm.database import contains
-from crm.errors import Conflict, CrmError, InvalidInput, NotFound
-from crm.people import addresses, contacts, organizations, tags
-from crm.people.models import Contact, EmailAddress, LeaderRole, LeaderSector, Post, Purpose
+from crm.errors import Conflict, CrmError, InvalidInput, NotFound, Unavailable
+from crm.history import ChangePersonal
+from crm.keys import load_keys
+from crm.people import addresses, consent, contacts, organizations, tags
+from crm.people.models import Contact, EmailAddress, LeaderRole, LeaderSector, Post, Purpose, SuppressionReason
 from crm.people.schemas import ContactIn, ContactPatch
 from tests.people.factories import address_of, consent_in, contact, contact_in, leader_in
 
@@ -146,12 +151,39 @@ def test_ends_a_post_and_begins_another(session: Session) -> None:
         contacts.change(session, one.id, patch(organization=None, post="Vocalía"))
 
 
+def test_logs_tags_and_organizations_only_beside_the_log(session: Session) -> None:
+    one = contacts.create(session, leader_in(0, tags=["uno"]))
+    contacts.change(session, one.id, patch(organization="Otro Club", post="Vocalía", tags=["dos"]))
+    logged = history.changes_of(session, "contact", one.id)
+    assert not [change.fields for change in logged if change.fields.keys() & {"tags", "organization_id"}]
+    apart = session.scalars(sa.select(ChangePersonal.fields)).all()
+    assert len([fields for fields in apart if "organization_id" in fields]) == 2
+    assert len([fields for fields in apart if "tags" in fields]) == 2
+
+
+def test_takes_no_address_without_the_key_of_the_suppressions(session: Session, tmp_path: Path) -> None:
+    one = contact(session, 0)
+    suppress = {"reason": SuppressionReason.ERASED, "happened_on": date(2026, 11, 20), "proof": "Solicitud"}
+    consent.suppress(session, address_of(1), **suppress)  # type: ignore[arg-type]
+    session.info["keys"] = load_keys(tmp_path / "other")
+    for told in (patch(emails=[address_of(1)]), patch(consents=[consent_in().model_dump()])):
+        with pytest.raises(Unavailable, match="suppression_key_missing"):
+            contacts.change(session, one.id, told)
+    with pytest.raises(Unavailable, match="suppression_key_missing"):
+        contacts.create(session, contact_in(1))
+    with pytest.raises(Unavailable, match="suppression_key_missing"):
+        contacts.take_in_many(session, [contact_in(1)])
+    assert contacts.change(session, one.id, patch(phone="+1 555 0101")).phone == "+1 555 0101"
+
+
 def test_records_consents_and_tags_with_the_change(session: Session) -> None:
     one = contact(session, 0, tags=["uno"])
     told = patch(tags=["dos"], consents=[consent_in(Purpose.NEWSLETTER).model_dump()])
     out = contacts.to_out(contacts.change(session, one.id, told))
     assert (out.tags, [said.purpose for said in out.consents]) == (["dos"], [Purpose.NEWSLETTER])
-    assert {"tags": [["uno"], ["dos"]]} in [change.fields for change in history.changes_of(session, "contact", one.id)]
+    logged = [change.id for change in history.changes_of(session, "contact", one.id)]
+    apart = session.scalars(sa.select(ChangePersonal.fields).where(ChangePersonal.change_id.in_(logged))).all()
+    assert {"tags": [["uno"], ["dos"]]} in apart
 
 
 def test_lists_by_surname_page_by_page(session: Session) -> None:

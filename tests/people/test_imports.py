@@ -2,9 +2,10 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -319,6 +320,27 @@ def test_keeps_the_values_of_what_it_refused(database: Database) -> None:
         }  # fmt: skip
 
 
+def test_keeps_nothing_of_a_row_refused_because_the_person_left(database: Database) -> None:
+    with database.session() as session:
+        told: dict[str, Any] = {"happened_on": date(2027, 1, 20), "proof": "Solicitud"}
+        consent.suppress(session, "ana0@example.org", SuppressionReason.ERASED, **told)
+    done = take_in(database, sheet(people(1)), basis=BASIS)
+    with database.session(write=False) as session:
+        row = results(session, done.id, REFUSED)[0]
+        stored = session.scalars(sa.select(ImportRow)).one()
+    assert (row.code, row.column, row.values, stored.values) == ("suppressed", "Correo", None, None)
+
+
+@pytest.mark.parametrize("deed", [imports.check, imports.begin])
+def test_reads_the_whole_file_before_it_asks_the_database(database: Database, deed: Callable[..., object]) -> None:
+    asked: list[str] = []
+    sa.event.listen(database.engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
+    broken = sheet(people(3000)) + b'"Luz","una comilla que no cierra\n'
+    with pytest.raises(InvalidInput, match="sheet_malformed"), database.session() as session:
+        deed(session, broken, "red.csv")
+    assert asked == []
+
+
 def test_pages_the_results_by_status(database: Database) -> None:
     done = take_in(database, sheet([*people(7), ["", "", "", "sin arroba", "", "", "", ""]]))
     with database.session(write=False) as session:
@@ -326,7 +348,6 @@ def test_pages_the_results_by_status(database: Database) -> None:
         rest, end = imports.results(session, done.id, status=CREATED, limit=5, cursor=cursor)
         assert [row.number for row in first + rest] == list(range(2, 9))
         assert end is None
-        assert imports.find(session)[0][0].id == done.id
 
 
 def test_tells_the_limit_of_a_value_that_is_too_long(database: Database) -> None:

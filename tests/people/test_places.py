@@ -18,6 +18,7 @@ from crm.errors import SENTENCES
 from crm.people import gazetteer as file
 from crm.people import places
 from crm.people.models import City, Contact
+from tests.people.factories import contact
 
 LOS_ANGELES, NEW_YORK, LONDON, MUNICH = 5368361, 5128581, 2643743, 2867714
 MEXICO_CITY, WASHINGTON, SAN_JOSE, SAN_JOSE_CALIFORNIA, VALENCIA = 3530597, 4140963, 3621849, 5392171, 2509954
@@ -363,3 +364,22 @@ def test_counts_nothing_twice(session: Session) -> None:
     of_london = sa.exists().where(City.id == Contact.city_id, City.geoname_id == LONDON)
     assert places.count_places(session, of_london) == places.PlaceCounts(people=1, cities=1, countries=1)
     assert places.count_places(session, sa.false()) == places.PlaceCounts(people=0, cities=0, countries=0)
+
+
+# --- what waits for review ----------------------------------------------------------------------------------------------------
+
+
+def test_lists_whose_city_waits_with_the_cities_it_may_mean(session: Session) -> None:
+    typed = [("Springfield", "US"), ("Villa Inventada", None), ("Chicago", "US"), (None, "US")]
+    for number, (city, country) in enumerate(typed):
+        contact(session, number, city=city, country=country)
+    contact(session, 9, city="Villa Bloqueada", country=None).blocked_at = clock.now()
+    session.flush()
+    found, following = places.waiting_places(session)
+    assert [(one.city_as_typed, one.country) for one in found] == [("Springfield", "US"), ("Villa Inventada", None)]
+    assert {place.country for place in found[0].candidates} == {"US"}
+    assert len(found[0].candidates) > 1
+    assert (found[1].candidates, following) == ([], None)
+    first, more = places.waiting_places(session, limit=1)
+    rest, end = places.waiting_places(session, limit=1, cursor=more)
+    assert (first + rest, end) == (found, None)

@@ -8,12 +8,15 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from crm.config import Settings
 from crm.database import Database
 from crm.people.models import Tag
-from crm.staff import rights
+from crm.staff import accounts, rights
 from crm.staff.models import Role
-from tests.web.conftest import Visitor
+from tests.web.conftest import PASSWORD, Visitor
+from web.app import build
 from web.dependencies import SessionOf
+from web.headers import FORM_LIMIT
 from web.pages import static_url
 
 
@@ -78,3 +81,34 @@ def test_commits_before_the_answer_leaves(app: FastAPI, database: Database, monk
 
     assert TestClient(app).post("/etiqueta").status_code == 200
     assert seen == [1]
+
+
+def test_refuses_a_form_that_is_too_large_whether_or_not_it_says_so(anybody: TestClient, visit: Visitor) -> None:
+    large = b"correo=" + b"x" * FORM_LIMIT
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    pieces = (large[place : place + 8192] for place in range(0, len(large), 8192))
+    for answer in (
+        anybody.post("/entrar", content=large, headers=form),
+        anybody.post("/entrar", content=pieces, headers=form),
+        visit(Role.COORDINATION).post("/envios/1/pausar", content=large, headers=form),
+    ):
+        assert answer.status_code == 413
+        assert "El formulario pesa más de 64 KB" in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_every_page_says_that_mails_stay_here_and_that_data_are_a_demo(
+    visit: Visitor, database: Database, settings: Settings
+) -> None:
+    client = visit(Role.COORDINATION)
+    pages = ("/", "/contactos", "/campanas", "/envios/9")
+    for url in pages:
+        page = client.get(url).text
+        assert "Sin servidor de correo:</b> los correos se quedan en este equipo" in page, url
+        assert "Datos de demostración" not in page, url
+    with database.session() as session:
+        accounts.create(session, "demo@example.org", "Ana", Role.READING, PASSWORD, is_demo=True)
+    assert all("Datos de demostración:</b> personas sintéticas" in client.get(url).text for url in pages)
+    relayed = Settings(**settings.model_dump() | {"smtp_url": "smtp://127.0.0.1:2525"})
+    with_relay = TestClient(build(database, relayed), cookies=client.cookies)
+    assert all("Sin servidor de correo" not in with_relay.get(url).text for url in pages)

@@ -69,8 +69,19 @@ def test_counts_a_leader_of_two_sectors_once(session: Session) -> None:
 @pytest.mark.usefixtures("network")
 def test_finds_by_name_address_city_or_organization_without_accents(session: Session) -> None:
     for text in ("nuñez", "NUNEZ", "persona7@example.org", "munich", "chilango chicago"):
+        assert count(session, Filter(text=text, finds_addresses=True)) > 0, text
+    assert count(session, Filter(text="100%", finds_addresses=True)) == 0
+
+
+@pytest.mark.usefixtures("network")
+def test_finds_no_address_letter_by_letter_for_who_sees_them_masked(visit: Visitor, session: Session) -> None:
+    reading, editing = visit(Role.READING), visit(Role.EDITING)
+    for text in ("persona7", "7@", "example.org", "@"):
+        assert 'class="person-cell"' in editing.get("/contactos", params={"q": text}).text, text
+        assert 'class="person-cell"' not in reading.get("/contactos", params={"q": text}).text, text
+    for text in ("nuñez", "NUNEZ", "munich", "chilango chicago"):
         assert count(session, Filter(text=text)) > 0, text
-    assert count(session, Filter(text="100%")) == 0
+        assert 'class="person-cell"' in reading.get("/contactos", params={"q": text}).text, text
 
 
 @pytest.mark.usefixtures("network")

@@ -2,6 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from crm.database import Database, keys_of
@@ -65,7 +66,16 @@ def test_the_link_of_no_one_says_that_it_is_a_test(anybody: TestClient, database
         nobody = keys_of(session).sign_link("delivery", links.NO_ONE)
     for answer in (anybody.get(f"/p/baja/{nobody}"), anybody.post(f"/p/baja/{nobody}")):
         assert "Esto es una prueba" in answer.text
+        assert "baja registrada" not in answer.text
+    assert "Era una prueba: nada cambió" in answer.text
     assert suppressed(database) == 0
+
+
+def test_reads_nothing_of_what_a_mail_program_posts(app: FastAPI, database: Database, token: str) -> None:
+    before = suppressed(database)
+    answer = TestClient(app).post(f"/p/baja/{token}", content=b"x" * 2**20, headers={"Content-Type": "multipart/form-data"})
+    assert answer.status_code == 200
+    assert suppressed(database) == before + 1
 
 
 def test_speaks_the_language_of_the_person(anybody: TestClient, database: Database, token: str) -> None:

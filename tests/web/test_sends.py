@@ -6,14 +6,16 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from crm import clock
 from crm.database import Database
-from crm.mailing import sends
+from crm.mailing import faults, sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
+from crm.people.models import Contact
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 from tests.web.network import build_send
 from web.send_progress import curve_of, progress_of
-from web.words import DELIVERY_STATES, SEND_STATES, SKIP_REASONS
+from web.words import DELIVERY_STATES, SEND_STATES, SKIP_REASONS, reason_words
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
@@ -34,6 +36,8 @@ def test_every_state_and_reason_has_words() -> None:
     assert set(SEND_STATES) == set(SendState)
     assert set(DELIVERY_STATES) == set(DeliveryState) - {DeliveryState.SENDING}
     assert set(SKIP_REASONS) == set(sends.SKIP_SENTENCES)
+    assert "Otra causa" not in {reason_words(reason) for reason in (*faults.SENTENCES, *sends.SKIP_SENTENCES)}
+    assert reason_words("relay_closed") == "El servidor de correo cerró la conexión"
 
 
 def test_counts_what_the_server_accepted_and_never_says_delivered(visit: Visitor, send_id: int, database: Database) -> None:
@@ -156,3 +160,57 @@ def test_every_link_of_a_page_leads_to_a_page(visit: Visitor, send_id: int) -> N
     assert not {href for href in links if href.startswith("#") and href != "#content"}
     for href in links - {"#content"}:
         assert client.get(href.replace("&amp;", "&")).status_code == 200, href
+
+
+def test_tells_no_address_of_a_person_who_is_blocked(visit: Visitor, send_id: int, database: Database) -> None:
+    with database.session() as session:
+        row = session.scalars(sa.select(Delivery).where(Delivery.state == DeliveryState.FAILED)).first()
+        assert row is not None
+        session.execute(sa.update(Contact).where(Contact.id == row.contact_id).values(blocked_at=clock.now()))
+    for role in (Role.READING, Role.PRIVACY):
+        page = visit(role).get(f"/envios/{send_id}/personas?estado=failed").text
+        cell = page[page.index("Persona que ya no está en la Red") :].partition("</tr>")[0]
+        assert "@" not in cell
+        assert "550" not in cell
+
+
+def hold(database: Database, send_id: int, *, confirmed: int, would_reach: int) -> None:
+    with database.session() as session:
+        held = {"state": SendState.HELD, "reason": "audience_grew", "confirmed_count": confirmed, "would_reach": would_reach}
+        session.execute(sa.delete(Delivery))
+        session.execute(sa.update(Send).where(Send.id == send_id).values(started_at=None, **held))
+
+
+def test_resumes_for_the_number_that_the_page_shows_and_no_more(visit: Visitor, send_id: int, database: Database) -> None:
+    hold(database, send_id, confirmed=3, would_reach=203)
+    client = visit(Role.COORDINATION)
+    page = client.get(f"/envios/{send_id}").text
+    assert "Se confirmó para 3 personas y ahora llegaría a 203." in page
+    assert "Reanudar y enviar a 203 personas" in page
+    assert '<input type="hidden" name="aceptadas" value="203">' in page
+    with database.session() as session:
+        everybody = {"include": [{"all": [{"field": "country", "op": "in", "value": ["US"]}]}], "exclude": []}
+        session.execute(sa.update(Send).values(rule=everybody, purpose="consent_request"))
+    client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client) | {"aceptadas": "4"})
+    assert state_of(database, send_id) is SendState.HELD
+    now = int(re.findall(r'name="aceptadas" value="(\d+)"', client.get(f"/envios/{send_id}").text)[0])
+    assert now > 4
+    client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client) | {"aceptadas": str(now)})
+    assert state_of(database, send_id) is SendState.SENDING
+    for wrong in ("-1", "x", str(2**31)):
+        assert client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client) | {"aceptadas": wrong}).status_code == 422
+
+
+def test_speaks_of_one_in_singular(visit: Visitor, send_id: int, database: Database) -> None:
+    with database.session() as session:
+        ids = session.scalars(sa.select(Delivery.id).order_by(Delivery.id)).all()
+        session.execute(sa.delete(Delivery).where(Delivery.id.in_(ids[2:])))
+        session.execute(sa.update(Delivery).where(Delivery.id == ids[0]).values(state=DeliveryState.SENT))
+        session.execute(sa.update(Delivery).where(Delivery.id == ids[1]).values(state=DeliveryState.PENDING))
+    client = visit(Role.COORDINATION)
+    page = client.get(f"/envios/{send_id}").text
+    assert "Al reanudar sale el que falta. 1 ya salió y no se repite." in page
+    assert "1 persona ya no recibirá este correo. 1 ya salió." in page
+    client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client))
+    page = client.get(f"/envios/{send_id}").text
+    assert "1 ya salió y no se puede recuperar; 1 esperará hasta que reanude" in page
