@@ -36,8 +36,8 @@ LEASE = timedelta(minutes=8)
 """Longer than a mail may take at every time-out, begun in the first minute: a living worker never loses what it holds."""
 SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
 """Seconds between tries to write down what the server said, while the database is away."""
-AHEAD = 2
-"""Mails claimed per connection: one in flight, one behind it."""
+AHEAD = 1
+"""Mails claimed per connection. In lockstep a second one would only wait, and be in doubt if we died meanwhile."""
 READ_AHEAD = 200
 """People whose values are read at once."""
 LOCAL_CONNECTIONS = 4
