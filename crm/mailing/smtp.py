@@ -158,6 +158,7 @@ class Connection:
                 await client.ehlo()
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             client.close()
+            await asyncio.sleep(0.01)  # the loop says goodbye to the socket before it may be closed itself
             raise ConnectionFailed(_reply_of(error, Step.CONNECT)) from error
         return cls(client, timeouts)
 
@@ -235,7 +236,7 @@ class Connection:
         if self.is_open:
             with suppress(_Silent):
                 await self._talk.ask(b"QUIT\r\n", 2)
-            await self._talk.hang_up()
+        await self._talk.hang_up()
 
 
 def _reply_of(error: Exception, step: Step) -> Reply:
