@@ -32,6 +32,8 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 QUEUE = "sends"
 SENDS_AT_ONCE = 4
+DEAD_AFTER = timedelta(minutes=2)
+"""A send with mails due that nobody touched for so long has lost its worker."""
 KEEP_FINISHED = timedelta(days=1)
 """How long the engine remembers a finished job."""
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
@@ -164,11 +166,20 @@ def _enqueue(worker: Worker, send_id: int, generation: int) -> None:
     if status is None:
         with SetWorkflowID(job):
             DBOS.enqueue_workflow(QUEUE, move_send, send_id)
-    elif status.status in _FINISHED:
+    elif status.status in _FINISHED or _has_died(worker, send_id):
         with worker.database.session() as session:
             session.execute(
                 sa.update(Send).where(Send.id == send_id, Send.generation == generation).values(generation=generation + 1)
             )
+
+
+def _has_died(worker: Worker, send_id: int) -> bool:
+    """Whether the job belongs to a worker that never came back. If it does live after all, the ledger keeps them apart."""
+    with worker.database.session(write=False) as session:
+        stalled = deliveries.is_stalled(session, send_id, clock.now() - DEAD_AFTER)
+    if stalled:
+        log.warning("job_taken_over", send_id=send_id)
+    return stalled
 
 
 def forget_finished() -> None:

@@ -352,6 +352,17 @@ def sends_with_due(session: Session) -> list[tuple[int, int]]:
     return [(row[0], row[1]) for row in rows]
 
 
+def is_stalled(session: Session, send_id: int, since: datetime) -> bool:
+    """Whether nobody has touched a send since an instant: nothing is being handed over and nothing was settled.
+
+    A living worker always holds a claim or has just settled one, so this tells one that died for good.
+    """
+    touched = sa.or_(Delivery.state == DeliveryState.SENDING, Delivery.settled_at > since)
+    begun = sa.exists().where(Send.id == send_id, Send.started_at > since)
+    alive = sa.or_(sa.exists().where(Delivery.send_id == send_id, touched), begun)
+    return not session.scalar(sa.select(alive))
+
+
 def hard_bounces(session: Session, send_id: int) -> tuple[int, int]:
     """Mails that reached an end at the server, and how many of them at a mailbox that does not exist."""
     hard = Delivery.reason.in_(("mailbox_unknown", "domain_unknown", "mailbox_disabled"))

@@ -9,7 +9,7 @@ Confirming freezes the compiled content and the rules of the audience; to change
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
@@ -29,6 +29,8 @@ from crm.people.models import Language
 
 LATE_AFTER = timedelta(minutes=60)
 """A send that would start later than this after its hour is held: an invitation for yesterday helps nobody."""
+FURTHEST = timedelta(days=366 * 2)
+"""How far ahead a send may be ordered: a year typed wrong is not a plan."""
 SAME_TIME = timedelta(minutes=10)
 """Orders of one campaign closer than this are taken for the same order twice."""
 OVER = (SendState.DONE, SendState.CANCELLED)
@@ -115,9 +117,15 @@ def _start_of(data: SendIn) -> datetime:
         return now + timedelta(seconds=data.undo_seconds)
     if data.when.at is None:
         raise InvalidInput("instant_required", field="when.at")
-    if data.when.at < now - timedelta(minutes=1):
+    try:
+        told = data.when.at.astimezone(UTC)
+    except OverflowError as error:  # the first or last day of the calendar, in another zone
+        raise InvalidInput("instant_too_far", field="when.at") from error
+    if told < now - timedelta(minutes=1):
         raise InvalidInput("instant_past", field="when.at")
-    return data.when.at
+    if told > now + FURTHEST:
+        raise InvalidInput("instant_too_far", field="when.at")
+    return told
 
 
 def get(session: Session, send_id: int, *, lock: bool = False) -> Send:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.config import Settings
 from crm.database import Database
-from crm.errors import Conflict
+from crm.errors import Conflict, InvalidInput
 from crm.mailing import campaigns, deliveries, relays, sends
 from crm.mailing.deliveries import Settled
 from crm.mailing.faults import Reply, Step, judge
@@ -384,3 +384,24 @@ def test_never_lets_more_mails_leave_in_a_minute_than_told(database: Database, s
         assert sum(moment <= other < moment + 60 for other in leaving) <= limit
     whole = leaving[-1] - leaving[0]
     assert len(leaving) / whole * 60 >= limit - 1.5
+
+
+def test_tells_a_send_whose_worker_never_came_back(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 3)
+    later = clock.now() + timedelta(minutes=5)
+    with database.session() as session:
+        assert not deliveries.is_stalled(session, send_id, clock.now() - timedelta(minutes=2)), "it has just begun"
+        assert deliveries.is_stalled(session, send_id, later)
+        due = deliveries.candidates(session, sends.get(session, send_id), relay_is_local=True)
+        deliveries.claim(session, due, "worker-1", 1, timedelta(minutes=8))
+        assert not deliveries.is_stalled(session, send_id, later), "somebody holds a claim"
+
+
+@pytest.mark.parametrize(
+    "told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"]
+)
+def test_refuses_an_hour_that_cannot_be_meant(session: Session, settings: Settings, told: str) -> None:
+    network(session, 1)
+    when = When.model_validate({"mode": "at", "at": told})
+    with pytest.raises(InvalidInput, match="instant_"):
+        sends.order(session, campaign(session).id, SendIn(when=when), settings)

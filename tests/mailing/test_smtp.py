@@ -89,6 +89,15 @@ def test_tells_a_closed_door_from_a_rude_one() -> None:
     assert judge(caught.value.reply).reason == "relay_unreachable"
 
 
+@pytest.mark.parametrize(
+    ("asked", "reason"), [({"username": "red", "password": "x"}, "sign_in_refused"), ({"tls": "starttls"}, "tls_refused")]
+)
+def test_says_what_the_server_does_not_offer(asked: dict[str, str], reason: str) -> None:
+    with running() as server, pytest.raises(ConnectionFailed) as caught:
+        hand_over(server.relay.model_copy(update=asked), "ana@example.org")
+    assert judge(caught.value.reply).reason == reason
+
+
 def test_waits_no_longer_than_told_for_a_silent_server() -> None:
     async def conversation() -> Reply:
         async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
