@@ -247,5 +247,5 @@ def _reply_of(error: Exception, step: Step) -> Reply:
         return Reply(step, 454, "4.7.5 the certificate was not accepted")
     if isinstance(error, aiosmtplib.SMTPException) and not isinstance(error, OSError):
         # What we were told to use is not offered: the library says which in words only.
-        return Reply(step, 454, "4.7.5 not offered") if "TLS" in str(error) else Reply(step, 535, "5.7.8 not offered")
+        return Reply(step, 535, "5.7.8 not offered") if "AUTH" in str(error) else Reply(step, 454, "4.7.5 not offered")
     return Reply(step, 0)
