@@ -106,7 +106,7 @@ SENTENCES: dict[str, str] = {
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir. Revise el segmento y los consentimientos.",
     "instant_required": "Diga la fecha y la hora del envío.",
     "mode_not_offered": "El envío a la hora local de cada persona aún no se ofrece. Use el modo now o at.",
-    "instant_too_far": "Esa fecha está a más de dos años. Revise el año.",
+    "instant_too_far": "Esa fecha no es posible. Revise el año.",
     "instant_past": "Esa hora ya pasó. Elija una hora futura o envíe ahora.",
     "send_not_found": "No encontramos ese envío.",
     "send_over": "Este envío ya terminó o se canceló; no se puede cambiar.",

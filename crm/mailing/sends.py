@@ -29,8 +29,8 @@ from crm.people.models import Language
 
 LATE_AFTER = timedelta(minutes=60)
 """A send that would start later than this after its hour is held: an invitation for yesterday helps nobody."""
-FURTHEST = timedelta(days=366 * 2)
-"""How far ahead a send may be ordered: a year typed wrong is not a plan."""
+LAST_YEAR = 9000
+"""Beyond it the calendar ends in some zone."""
 SAME_TIME = timedelta(minutes=10)
 """Orders of one campaign closer than this are taken for the same order twice."""
 OVER = (SendState.DONE, SendState.CANCELLED)
@@ -123,7 +123,7 @@ def _start_of(data: SendIn) -> datetime:
         raise InvalidInput("instant_too_far", field="when.at") from error
     if told < now - timedelta(minutes=1):
         raise InvalidInput("instant_past", field="when.at")
-    if told > now + FURTHEST:
+    if told.year > LAST_YEAR:
         raise InvalidInput("instant_too_far", field="when.at")
     return told
 

@@ -397,9 +397,7 @@ def test_tells_a_send_whose_worker_never_came_back(database: Database, settings:
         assert not deliveries.is_stalled(session, send_id, later), "somebody holds a claim"
 
 
-@pytest.mark.parametrize(
-    "told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"]
-)
+@pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2020-01-01T00:00:00Z"])
 def test_refuses_an_hour_that_cannot_be_meant(session: Session, settings: Settings, told: str) -> None:
     network(session, 1)
     when = When.model_validate({"mode": "at", "at": told})
