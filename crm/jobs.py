@@ -166,7 +166,7 @@ def _enqueue(worker: Worker, send_id: int, generation: int) -> None:
     if status is None:
         with SetWorkflowID(job):
             DBOS.enqueue_workflow(QUEUE, move_send, send_id)
-    elif status.status in _FINISHED or _has_died(worker, send_id):
+    elif status.status in _FINISHED or (status.status == "PENDING" and _has_died(worker, send_id)):
         with worker.database.session() as session:
             session.execute(
                 sa.update(Send).where(Send.id == send_id, Send.generation == generation).values(generation=generation + 1)

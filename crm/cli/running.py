@@ -37,6 +37,7 @@ def run(host: Host = None, port: Port = None) -> None:
         with database.session(write=False) as session:
             will_be_made = settings.demo and demo.is_empty(session)
             demo.may_listen_on(session, settings.host, is_wanted=will_be_made)
+        jobs.stop_on_signals(worker)  # uvicorn hands its signal on at the end; without this SIGTERM would be a kill -9
         thread = threading.Thread(target=_work_or_end, args=(worker,), name="worker")
         thread.start()
         try:

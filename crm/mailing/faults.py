@@ -119,6 +119,8 @@ _SPEAKS_OF_POLICY = re.compile(
     re.IGNORECASE,
 )
 """Words by which servers without enhanced codes tell a rule of theirs from a mailbox that does not exist."""
+_SIGN_IN = {530, 534, 535, 538}
+"""Codes of RFC 4954: the server wants to know who we are, or does not believe it, whatever the enhanced code."""
 _ENHANCED_OF_RELAY = {Verdict.BLOCK, Verdict.SYSTEM}
 
 DEFER_STEPS = (timedelta(minutes=5), timedelta(minutes=15), timedelta(hours=1), timedelta(hours=4), timedelta(hours=24))
@@ -153,12 +155,12 @@ def _by_enhanced(code: str) -> Judgement | None:
 
 def _of_the_relay(reply: Reply, told: Judgement | None) -> Judgement:
     """At the door or at MAIL no person is judged, whatever the code says."""
+    if reply.code in _SIGN_IN and reply.enhanced not in {"5.7.30", "5.4.5"}:
+        return Judgement(Verdict.SYSTEM, "sign_in_refused")
     if reply.step is Step.MAIL and reply.code == 552:
         return Judgement(Verdict.REFUSED, "too_large")
     if told is not None and (told.verdict in _ENHANCED_OF_RELAY or told.reason in {"too_large", "letters_unsupported"}):
         return told
-    if reply.code in {530, 534, 535, 538}:
-        return Judgement(Verdict.SYSTEM, "sign_in_refused")
     if reply.step is Step.MAIL and reply.code >= 500:
         return Judgement(Verdict.BLOCK, "sender_refused")
     return Judgement(Verdict.SYSTEM, "relay_out_of_order")

@@ -113,9 +113,10 @@ class _Conversation(asyncio.Protocol):
         return self._read(found)
 
     def _read(self, found: re.Match[bytes]) -> tuple[int, str]:
-        lines = found[0].decode("utf-8", "replace").splitlines()
+        code, told = int(found[1]), found[0].decode("utf-8", "replace").split("\n")
         del self._heard[: found.end()]
-        return int(lines[-1][:3]), " ".join(line[4:].strip() for line in lines)
+        words = " ".join(line[4:] for line in told)
+        return code, " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
 
 
 def _is_garbage(heard: bytearray) -> bool:

@@ -81,6 +81,14 @@ def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:
         assert judge(hand_over(server.relay, "ana@example.org")[0]).verdict is Verdict.IN_DOUBT
 
 
+@pytest.mark.parametrize("odd", ["250 2.0.0 Ok\r", "250 2.0.0 quite\rodd", "250 2.0.0 nul\0 and \x0c feed"])
+def test_understands_an_odd_yes(odd: str) -> None:
+    with running(MailServer(on_data=lambda _: odd)) as server:
+        reply = hand_over(server.relay, "ana@example.org")[0]
+    assert judge(reply).verdict is Verdict.ACCEPTED
+    assert reply.text.isprintable()
+
+
 def test_tells_a_closed_door_from_a_rude_one() -> None:
     with running() as server:
         closed = server.relay
