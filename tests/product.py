@@ -73,13 +73,15 @@ class Product:
         self._end("kill")
 
     def stop(self) -> None:
-        self._end("terminate")
+        """SIGTERM: what is in flight ends, and the process says that all went well."""
+        assert self._end("terminate") == 0, self.log.read_text()[-3000:]
 
-    def _end(self, how: str) -> None:
-        if self._process is not None:
-            getattr(self._process, how)()
-            self._process.wait(timeout=PATIENCE)
-            self._process = None
+    def _end(self, how: str) -> int | None:
+        ended, self._process = self._process, None
+        if ended is None:
+            return None
+        getattr(ended, how)()
+        return ended.wait(timeout=PATIENCE)
 
     def api(self, key: str) -> httpx.Client:
         return httpx.Client(base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {key}"}, timeout=60)

@@ -20,30 +20,25 @@ from typing import IO, Literal
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from crm.errors import CrmError, InvalidInput, TooLarge
+from crm.people.workbooks import SHEET_ROWS, check_part
 
 Source = Path | bytes
 Value = int | float | str | bool | time | date | datetime | timedelta
 Row = tuple[int, list[str]]
 """The row's number as the spreadsheet shows it (from 1) and its cells."""
 
-SHEET_ROWS = 100_000
-"""Most rows of an .xlsx, without its header; a larger one is asked for as CSV, which is read in constant memory."""
-SHEET_COLUMNS = 100
-"""Last column that may hold a value: the reader lays cells out as a rectangle, so that one far cell would fill the memory."""
 UNPACKED_LIMIT = 300 * 2**20
 """Most bytes of an .xlsx once unpacked: beyond it, it is taken for a bomb."""
 
 _CHUNK = 2**20
-_LONGEST_TAG = 2**16
 _SNIFFED_BYTES = 2**16
 _SNIFFED_ROWS = 50
 _DELIMITERS = (",", ";", "\t")
 _UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _ZIP = b"PK\x03\x04"
 _NOT_TEXT = (_ZIP, b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf", b"\xff\xfe", b"\xfe\xff")
-_FAR_COLUMN = re.compile(rb"""\br\s*=\s*["'](?:[A-Z]{3,}|[D-Z][A-Z]|C[W-Z])\d+["'][^<>]*(?<!/)>""")
-"""A cell beyond column CV, the hundredth, that is not merely coloured."""
-_FAR_ROW = re.compile(rb"""\br\s*=\s*["'][A-Z]*(\d{6,})["'][^<>]*(?<!/)>""")
+_NOT_XML = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".bin", ".vml", ".svg", "/")
+"""Parts of a workbook that hold no cells: pictures, settings of printers, old drawings."""
 
 
 @dataclass(frozen=True)
@@ -191,35 +186,35 @@ def _check_members(archive: zipfile.ZipFile) -> None:
     for member in members:
         member.file_size = left + 2 * _CHUNK  # so that zipfile reads on to the true end, or until it is too much
         with archive.open(member) as unpacked:
-            left -= _check_member(unpacked, left)
+            left -= _check_member(unpacked, member.filename, left)
 
 
-def _check_member(unpacked: IO[bytes], left: int) -> int:
+def _check_member(unpacked: IO[bytes], name: str, left: int) -> int:
     """The true size of a member; refuses what is over ``left`` bytes and cells that lie too far out."""
-    size, rest = 0, b""
-    for chunk in _chunks(unpacked):
-        size += len(chunk)
-        if size > left:
+    counted = _Counted(unpacked, left)
+    if name.lower().endswith(_NOT_XML):
+        before = b""
+        while chunk := counted.read(_CHUNK):
+            if b"sheetData" in before + chunk:
+                raise InvalidInput("sheet_not_what_it_says", field="file")
+            before = chunk[-16:]
+    else:
+        check_part(counted)
+    return counted.size
+
+
+class _Counted:
+    """A member being unpacked; TooLarge once it holds more than it may."""
+
+    def __init__(self, unpacked: IO[bytes], most: int) -> None:
+        self._unpacked, self._most, self.size = unpacked, most, 0
+
+    def read(self, size: int) -> bytes:
+        chunk = self._unpacked.read(size)
+        self.size += len(chunk)
+        if self.size > self._most:
             raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
-        text = rest + chunk
-        _check_cells(text)
-        rest = _unfinished_tag(text)
-    return size
-
-
-def _unfinished_tag(text: bytes) -> bytes:
-    """The tag that the chunk cut in two, to be read again with the next chunk."""
-    start = text.rfind(b"<")
-    if start < 0 or text.find(b">", start) >= 0 or len(text) - start > _LONGEST_TAG:
-        return b""
-    return text[start:]
-
-
-def _check_cells(text: bytes) -> None:
-    if _FAR_COLUMN.search(text):
-        raise TooLarge("sheet_too_wide", field="file", limit=SHEET_COLUMNS)
-    if any(int(row) > SHEET_ROWS + 1 for row in _FAR_ROW.findall(text)):
-        raise _too_many_rows()
+        return chunk
 
 
 def _too_many_rows() -> CrmError:

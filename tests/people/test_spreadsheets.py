@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from crm.errors import CrmError
 from crm.people import spreadsheets
-from crm.people.spreadsheets import SHEET_ROWS, Row, open_spreadsheet, text_of
+from crm.people.spreadsheets import Row, open_spreadsheet, text_of
+from crm.people.workbooks import SHEET_ROWS
 
 HEADER = ["Nombre", "Primer apellido", "Correo"]
 
@@ -203,6 +204,21 @@ def with_cell(column: str, row: int, *, empty: bool = False) -> bytes:
     cell = f'<c r="{column}{row}" s="0"/>' if empty else f'<c r="{column}{row}"><v>1</v></c>'
     more = f"{cell}</row>" if row == 1 else f'</row><row r="{row}">{cell}</row>'
     return rewritten(workbook([HEADER]), "xl/worksheets/sheet1.xml", lambda text: text.replace("</row>", more))
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        ('<c r="xfd90000"><v>1</v></c>', "sheet_too_wide"),
+        ("<c><v>1</v></c>" * 150, "sheet_too_wide"),
+        ('<c r="A1x"><v>1</v></c>', "sheet_not_what_it_says"),
+        (f'<c r="{"r=ZZZ1 " * 50_000}"/>', "sheet_not_what_it_says"),
+        ("<c>", "sheet_not_what_it_says"),
+    ],
+)
+def test_refuses_cells_that_would_fill_the_memory_or_the_time(cells: str, code: str) -> None:
+    body = rewritten(workbook([HEADER]), "xl/worksheets/sheet1.xml", lambda text: text.replace("</row>", cells + "</row>"))
+    assert refusal(body, "red.xlsx") == code
 
 
 def rewritten(body: bytes, name: str, change: Any) -> bytes:
