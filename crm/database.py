@@ -304,7 +304,7 @@ def keyset_page(
     """
     limit = max(1, min(limit, PAGE_LIMIT))
     if cursor:
-        values = _read_cursor(cursor, len(keys))
+        values = _read_cursor(cursor, keys)
         compare = sa.tuple_(*keys) < sa.tuple_(*values) if descending else sa.tuple_(*keys) > sa.tuple_(*values)
         statement = statement.where(compare)
     order = [key.desc() if descending else key.asc() for key in keys]
@@ -320,17 +320,22 @@ def _write_cursor(values: Sequence[Any]) -> str:
     return urlsafe_b64encode(json.dumps(values, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, size: int) -> list[Any]:
+def _read_cursor(cursor: str, keys: Sequence[Any]) -> list[Any]:
     try:
         values = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput("cursor_invalid", field="cursor") from error
-    if not isinstance(values, list) or len(values) != size or not all(_is_key(value) for value in values):
+    if not isinstance(values, list) or len(values) != len(keys):
+        raise InvalidInput("cursor_invalid", field="cursor")
+    if not all(_is_key(value, key.type.python_type) for value, key in zip(values, keys, strict=True)):
         raise InvalidInput("cursor_invalid", field="cursor")
     return values
 
 
-def _is_key(value: object) -> bool:
-    if isinstance(value, bool):
+def _is_key(value: object, kind: type) -> bool:
+    """Whether a value may be compared with a key column: its type, and nothing that a database refuses."""
+    if isinstance(value, bool) or not isinstance(value, kind):
         return False
-    return (isinstance(value, int) and abs(value) < 2**63) or (isinstance(value, str) and "\0" not in value)
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return isinstance(value, int) and abs(value) < 2**63

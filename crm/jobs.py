@@ -6,6 +6,8 @@ again after its job ended gets a higher generation. Jobs take ids only and tell 
 """
 
 import fcntl
+import os
+import secrets
 import signal
 import socket
 import threading
@@ -18,13 +20,15 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 from dbos import DBOS, SetWorkflowID
+from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.config import Settings
-from crm.database import Database, make_job_engine
+from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
 from crm.mailing import deliveries, sends
 from crm.mailing.models import Send, SendState
+from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import Way, drain
 
 log = structlog.get_logger(__name__)
@@ -32,8 +36,10 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 QUEUE = "sends"
 SENDS_AT_ONCE = 4
-DEAD_AFTER = timedelta(minutes=2)
-"""A send with mails due that nobody touched for so long has lost its worker."""
+BEAT = timedelta(seconds=10)
+"""How often a worker says that it lives."""
+DEAD_AFTER = timedelta(seconds=45)
+"""A worker silent for so long is taken for dead, and its jobs go to the others."""
 KEEP_FINISHED = timedelta(days=1)
 """How long the engine remembers a finished job."""
 _FINISHED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]
@@ -46,6 +52,8 @@ class Worker:
     database: Database
     settings: Settings
     way: Way
+    name: str = field(default_factory=lambda: f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}")
+    """Unlike that of any other worker that ever lived: the engine takes up at its start what stands under its own name."""
     stopping: threading.Event = field(default_factory=threading.Event)
     idle: threading.Event = field(default_factory=threading.Event)
     """Set whenever a tick found nothing to do."""
@@ -86,15 +94,19 @@ def work(worker: Worker) -> None:
     On SQLite the caller holds the lock file: no other worker lives, so what the last one was handing over when it died is
     in doubt at once, without waiting for its lease.
     """
-    if worker.settings.uses_sqlite:
-        with worker.database.session() as session:
+    with worker.database.session() as session:
+        if worker.settings.uses_sqlite:
             deliveries.expire(session, everything=True)
+            session.execute(sa.delete(WorkerRow))
+        beat(session, worker.name)
     _worker[:] = [worker]
-    _launch(worker.settings)
+    _launch(worker)
     try:
         _tick_until_stopped(worker)
     finally:
         DBOS.destroy(workflow_completion_timeout_sec=30)
+        with worker.database.session() as session:
+            session.execute(sa.delete(WorkerRow).where(WorkerRow.id == worker.name))
 
 
 def stop_on_signals(worker: Worker) -> None:
@@ -103,14 +115,15 @@ def stop_on_signals(worker: Worker) -> None:
         signal.signal(number, lambda _number, _frame: worker.stopping.set())
 
 
-def _launch(settings: Settings) -> None:
+def _launch(worker: Worker) -> None:
+    settings = worker.settings
     url = f"sqlite:///{settings.data_dir.resolve() / 'jobs.db'}" if settings.uses_sqlite else settings.sqlalchemy_url
     DBOS(
         config={
             "name": "red-voto-chilango",
             "system_database_url": url,  # tells the kind of database
             "system_database_engine": make_job_engine(url),
-            "executor_id": "single" if settings.uses_sqlite else socket.gethostname(),
+            "executor_id": "single" if settings.uses_sqlite else worker.name,
             "application_version": "1",
             "log_level": "CRITICAL",
             "enable_otlp": False,
@@ -121,9 +134,13 @@ def _launch(settings: Settings) -> None:
 
 
 def _tick_until_stopped(worker: Worker) -> None:
-    next_tidying = clock.now()
+    next_tidying, next_beat = clock.now(), clock.now() + BEAT
     while not worker.stopping.is_set():
         try:
+            if clock.now() >= next_beat:
+                with worker.database.session() as session:
+                    beat(session, worker.name)
+                next_beat = clock.now() + BEAT
             busy = tick(worker)
             if not busy:
                 worker.idle.set()
@@ -148,14 +165,14 @@ def tick(worker: Worker) -> bool:
     return bool(due)
 
 
-def _due_to_start(session: sa.orm.Session) -> list[tuple[int, int]]:
+def _due_to_start(session: Session) -> list[tuple[int, int]]:
     rows = session.execute(
         sa.select(Send.id, Send.generation).where(Send.state == SendState.SCHEDULED, Send.starts_at <= clock.now())
     )
     return [(row.id, row.generation) for row in rows]
 
 
-def _under_way(session: sa.orm.Session) -> list[int]:
+def _under_way(session: Session) -> list[int]:
     return list(session.scalars(sa.select(Send.id).where(Send.state == SendState.SENDING)))
 
 
@@ -166,20 +183,36 @@ def _enqueue(worker: Worker, send_id: int, generation: int) -> None:
     if status is None:
         with SetWorkflowID(job):
             DBOS.enqueue_workflow(QUEUE, move_send, send_id)
-    elif status.status in _FINISHED or (status.status == "PENDING" and _has_died(worker, send_id)):
+    elif status.status in _FINISHED:
         with worker.database.session() as session:
             session.execute(
                 sa.update(Send).where(Send.id == send_id, Send.generation == generation).values(generation=generation + 1)
             )
-
-
-def _has_died(worker: Worker, send_id: int) -> bool:
-    """Whether the job belongs to a worker that never came back. If it does live after all, the ledger keeps them apart."""
-    with worker.database.session(write=False) as session:
-        stalled = deliveries.is_stalled(session, send_id, clock.now() - DEAD_AFTER)
-    if stalled:
+    elif status.status == "PENDING" and _has_died(worker, status.executor_id):
+        # If it lives after all, the ledger keeps the two apart.
         log.warning("job_taken_over", send_id=send_id)
-    return stalled
+        DBOS.cancel_workflow(job)
+
+
+def _has_died(worker: Worker, name: str | None) -> bool:
+    """Whether the worker of a name is silent. On SQLite no other can live, and the engine takes up its own jobs at start."""
+    if worker.settings.uses_sqlite:
+        return False
+    with worker.database.session(write=False) as session:
+        return not is_alive(session, name or "")
+
+
+def beat(session: Session, name: str) -> None:
+    """Say that a worker lives, and forget those that have been silent for a day."""
+    insert_new(session, WorkerRow, [{"id": name, "seen_at": clock.now()}], unique=["id"])
+    session.execute(sa.update(WorkerRow).where(WorkerRow.id == name).values(seen_at=clock.now()))
+    session.execute(sa.delete(WorkerRow).where(WorkerRow.seen_at < clock.now() - KEEP_FINISHED))
+
+
+def is_alive(session: Session, name: str) -> bool:
+    """Whether a worker was heard of lately."""
+    seen = session.scalar(sa.select(WorkerRow.seen_at).where(WorkerRow.id == name))
+    return seen is not None and seen > clock.now() - DEAD_AFTER
 
 
 def forget_finished() -> None:

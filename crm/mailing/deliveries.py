@@ -38,6 +38,8 @@ class Claimed:
     address: str
     language: Language
     attempts: int
+    reason: str | None
+    """What its last try ended with, if it had one."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,9 @@ def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) ->
         sa.update(Delivery)
         .where(Delivery.id.in_(ids), Delivery.state.in_(OPEN))
         .values(state=DeliveryState.SENDING, token=token, lease_until=clock.now() + lease, attempts=Delivery.attempts + 1)
-        .returning(Delivery.id, Delivery.contact_id, Delivery.address, Delivery.language, Delivery.attempts)
+        .returning(Delivery.id, Delivery.contact_id, Delivery.address, Delivery.language, Delivery.attempts, Delivery.reason)
     ).all()
-    return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts) for row in rows]
+    return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts, row.reason) for row in rows]
 
 
 def release(session: Session, token: str) -> None:
@@ -273,7 +275,7 @@ def hurry(session: Session, send_id: int) -> None:
     session.execute(
         sa.update(Delivery)
         .where(Delivery.send_id == send_id, Delivery.state == DeliveryState.PENDING)
-        .values(due_at=clock.now(), attempts=0)
+        .values(due_at=clock.now(), attempts=0, reason=None)
     )
 
 
@@ -350,17 +352,6 @@ def sends_with_due(session: Session) -> list[tuple[int, int]]:
     waiting = sa.exists().where(Delivery.send_id == Send.id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
     rows = session.execute(sa.select(Send.id, Send.generation).where(Send.state == SendState.SENDING, waiting))
     return [(row[0], row[1]) for row in rows]
-
-
-def is_stalled(session: Session, send_id: int, since: datetime) -> bool:
-    """Whether nobody has touched a send since an instant: nothing is being handed over and nothing was settled.
-
-    A living worker always holds a claim or has just settled one, so this tells one that died for good.
-    """
-    touched = sa.or_(Delivery.state == DeliveryState.SENDING, Delivery.settled_at > since)
-    begun = sa.exists().where(Send.id == send_id, Send.started_at > since)
-    alive = sa.or_(sa.exists().where(Delivery.send_id == send_id, touched), begun)
-    return not session.scalar(sa.select(alive))
 
 
 def hard_bounces(session: Session, send_id: int) -> tuple[int, int]:

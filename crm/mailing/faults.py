@@ -78,8 +78,11 @@ SENTENCES: dict[str, str] = {
     "sign_in_disabled": "El servidor ya no admite contraseña simple (5.7.30). Pida a quien administra el correo un relay u OAuth2.",
     "quota": "Se alcanzó el límite de envío del servidor de correo. Reanude más tarde o pida que lo amplíen.",
     "relay_out_of_order": "El servidor de correo tiene una falla. Avise a quien lo administra y reanude después.",
-    "relay_closed": "El servidor de correo cerró la conexión. Lo intentaremos de nuevo.",
+    "relay_closed": "El servidor de correo cerró la conexión. Si se repite, pida a quien lo administra que revise sus límites.",
+    "relay_unclear": "El servidor de correo recibió varios correos y no contestó con claridad. Pida a quien lo administra que lo "
+    "revise antes de reanudar; los correos sin confirmar no se repiten solos.",
     "relay_unreachable": "No pudimos conectar con el servidor de correo. Revise que esté encendido y la dirección en CRM_SMTP_URL.",
+    "tls_required": "El servidor de correo exige una conexión segura. Agregue ?tls=starttls a CRM_SMTP_URL.",
     "tls_refused": "La conexión segura con el servidor de correo falló. Pida a quien lo administra que revise su certificado.",
     "not_buildable": "El correo de esta persona no se pudo armar con sus datos. Revise su nombre y su dirección.",
     "no_clear_answer": "El correo salió y el servidor no contestó con claridad. Decida si se vuelve a enviar.",
@@ -114,11 +117,16 @@ _ENHANCED: dict[str, tuple[Verdict, str]] = {
     "4.4.5": (Verdict.SYSTEM, "quota"),
     "4.7.*": (Verdict.SOFT, "try_later"),
 }
-_SPEAKS_OF_POLICY = re.compile(
-    r"relay|denied|policy|spam|block|reputation|authenticat|sender|reject|prohibit|not allowed|refused|access|content",
+_SPEAKS_OF_MAILBOX = re.compile(
+    r"unknown|no such|(does not|doesn't|not) exist|not found|no mailbox|invalid (recipient|mailbox|address|user)"
+    r"|no existe|desconocid",
     re.IGNORECASE,
 )
-"""Words by which servers without enhanced codes tell a rule of theirs from a mailbox that does not exist."""
+"""Words that a server without enhanced codes must say before an address is judged for good."""
+_SPEAKS_OF_ROOM = re.compile(
+    r"quota|full|over ?size|exceeded.*(mailbox|storage)|(mailbox|storage).*exceeded|llen[oa]", re.IGNORECASE
+)
+_SPEAKS_OF_US = re.compile(r"sender|relay|denied|spam|policy|verif|too many|\bIP\b|#5\.7\.", re.IGNORECASE)
 _SIGN_IN = {530, 534, 535, 538}
 """Codes of RFC 4954: the server wants to know who we are, or does not believe it, whatever the enhanced code."""
 _ENHANCED_OF_RELAY = {Verdict.BLOCK, Verdict.SYSTEM}
@@ -143,7 +151,7 @@ def judge(reply: Reply) -> Judgement:
     told = _by_enhanced(reply.enhanced)
     if reply.step in {Step.CONNECT, Step.MAIL}:
         return _of_the_relay(reply, told)
-    if told is not None:
+    if told is not None and not (told.verdict is Verdict.HARD and reply.step is not Step.RCPT):
         return told
     return _of_the_address(reply) if reply.step is Step.RCPT else _of_the_content(reply)
 
@@ -155,6 +163,8 @@ def _by_enhanced(code: str) -> Judgement | None:
 
 def _of_the_relay(reply: Reply, told: Judgement | None) -> Judgement:
     """At the door or at MAIL no person is judged, whatever the code says."""
+    if reply.code == 530 and "STARTTLS" in reply.text.upper():  # RFC 3207, 4
+        return Judgement(Verdict.SYSTEM, "tls_required")
     if reply.code in _SIGN_IN and reply.enhanced not in {"5.7.30", "5.4.5"}:
         return Judgement(Verdict.SYSTEM, "sign_in_refused")
     if reply.step is Step.MAIL and reply.code == 552:
@@ -168,16 +178,22 @@ def _of_the_relay(reply: Reply, told: Judgement | None) -> Judgement:
 
 def _of_the_address(reply: Reply) -> Judgement:
     if reply.code in {550, 551, 553}:
-        return (
-            Judgement(Verdict.BLOCK, "policy")
-            if _SPEAKS_OF_POLICY.search(reply.text)
-            else Judgement(Verdict.HARD, "mailbox_unknown")
-        )
+        return _of_a_refused_address(reply)
     if reply.code == 552:
         return Judgement(Verdict.SOFT, "mailbox_full")
     if reply.code in {530, 535}:
         return Judgement(Verdict.SYSTEM, "sign_in_refused")
     return Judgement(Verdict.BLOCK, "policy") if reply.code >= 500 else Judgement(Verdict.SOFT, "try_later")
+
+
+def _of_a_refused_address(reply: Reply) -> Judgement:
+    """550, 551 and 553 mean many things: an address is judged for good only when the server says so."""
+    if reply.enhanced or _SPEAKS_OF_US.search(reply.text):
+        return Judgement(Verdict.BLOCK, "policy")
+    if _SPEAKS_OF_ROOM.search(reply.text):
+        return Judgement(Verdict.SOFT, "mailbox_full")
+    known = _SPEAKS_OF_MAILBOX.search(reply.text)
+    return Judgement(Verdict.HARD, "mailbox_unknown") if known else Judgement(Verdict.BLOCK, "policy")
 
 
 def _of_the_content(reply: Reply) -> Judgement:

@@ -108,6 +108,16 @@ class Relay(Base):
     """Troubles in a row that were the relay's; five pause the send."""
 
 
+class Worker(Base):
+    """A process that hands over mails: it says that it lives, so that the others know whose work to take over."""
+
+    __tablename__ = "worker"
+
+    id: Mapped[str] = mapped_column(sa.String(100), primary_key=True, info=PLAIN)
+    """Machine, process and a random part: never the same twice."""
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Campaign(Tracked, Base):
     """What is said, to whom and for what purpose; each time that it goes out is a Send."""
 

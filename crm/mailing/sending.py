@@ -45,6 +45,8 @@ FAR_CONNECTIONS = 2
 HARD_LIMIT, HARD_SAMPLE = 10, 200
 """More than 5 % of the first 200 mails at mailboxes that do not exist: the list is wrong, the send pauses itself."""
 
+_TROUBLES_OF_THE_RELAY = {Verdict.SYSTEM, Verdict.BLOCK, Verdict.IN_DOUBT}
+
 T = TypeVar("T")
 
 
@@ -305,9 +307,9 @@ def _settled(claimed: Claimed, reply: Reply) -> Settled:
 def _settle(session: Session, work: Drain, token: str, claimed: Claimed, settled: Settled) -> bool:
     held = deliveries.settle(session, claimed, settled, token)
     verdict = settled.judgement.verdict
-    if verdict is Verdict.SYSTEM or (verdict is Verdict.BLOCK and claimed.attempts == 1):
-        # Another try of a mail that was refused by policy tells nothing new of the relay.
-        _note_trouble(session, work, settled.judgement)
+    same_again = verdict is Verdict.BLOCK and claimed.reason == settled.judgement.reason
+    if verdict in _TROUBLES_OF_THE_RELAY and not same_again:  # one mail refused again tells nothing new of the relay
+        _note_trouble(session, work, "relay_unclear" if verdict is Verdict.IN_DOUBT else settled.judgement.reason)
     elif verdict is Verdict.HARD:
         _watch_hard_bounces(session, work)
     return held
@@ -319,7 +321,7 @@ def _watch_hard_bounces(session: Session, work: Drain) -> None:
         sends.pause_if_sending(session, work.send_id, "hard_bounces")
 
 
-def _note_trouble(session: Session, work: Drain, judgement: Judgement) -> None:
+def _note_trouble(session: Session, work: Drain, reason: str) -> None:
     """The relay rests and this run ends; after five troubles in a row the send pauses and says why.
 
     What four connections meet at once is one trouble, not four.
@@ -328,14 +330,14 @@ def _note_trouble(session: Session, work: Drain, judgement: Judgement) -> None:
         return
     work.resting = True
     troubles = relays.note_trouble(session, work.relay_id, clock.now())
-    log.warning("relay_trouble", send_id=work.send_id, reason=judgement.reason, in_a_row=troubles)
+    log.warning("relay_trouble", send_id=work.send_id, reason=reason, in_a_row=troubles)
     if troubles >= relays.TROUBLES_THAT_PAUSE:
-        sends.pause_if_sending(session, work.send_id, judgement.reason)
+        sends.pause_if_sending(session, work.send_id, reason)
 
 
 async def _trouble(work: Drain, judgement: Judgement) -> None:
     if not work.resting:
-        await work.write(lambda session: _note_trouble(session, work, judgement))
+        await work.write(lambda session: _note_trouble(session, work, judgement.reason))
 
 
 async def send_one(address: RelayAddress, sender: SenderLine, to_address: str, content: bytes) -> Judgement:

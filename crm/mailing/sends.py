@@ -106,7 +106,7 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
 def _check_no_double(session: Session, campaign_id: int, starts_at: datetime) -> None:
     """Two sends of a campaign on different days are waves; two at about the same time are a slip or a retry."""
     about = Send.starts_at.between(starts_at - SAME_TIME, starts_at + SAME_TIME)
-    live = sa.select(Send.id).where(Send.campaign_id == campaign_id, Send.state.not_in(OVER), about)
+    live = sa.select(Send.id).where(Send.campaign_id == campaign_id, Send.state != SendState.CANCELLED, about)
     if session.scalar(sa.select(live.exists())):
         raise Conflict("already_ordered")
 

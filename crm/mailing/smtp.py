@@ -46,6 +46,10 @@ class _Silent(Exception):
     """No answer that can be read: the line broke, the time was over, or it was garbage."""
 
 
+class _NotSaid(_Silent):
+    """Nothing was said either: what the server had already sent makes no sense."""
+
+
 class _Conversation(asyncio.Protocol):
     """Commands and replies over an open transport, one at a time."""
 
@@ -80,7 +84,7 @@ class _Conversation(asyncio.Protocol):
             self._waiting.set_result(None)
 
     async def ask(self, words: bytes, timeout: float) -> tuple[int, str]:
-        """Say something and wait for its whole answer; raises _Silent."""
+        """Say something and wait for its whole answer; raises _Silent, or _NotSaid when not a byte was written."""
         try:
             async with asyncio.timeout(timeout):
                 if not self.is_open or self._heard:  # words that nobody asked for: a 421 before it hangs up, or garbage
@@ -101,7 +105,7 @@ class _Conversation(asyncio.Protocol):
     def _unasked(self) -> tuple[int, str]:
         found = _REPLY.match(self._heard)
         if found is None or found[1][:3] != b"421":
-            raise _Silent
+            raise _NotSaid
         return self._read(found)
 
     async def _answer(self) -> tuple[int, str]:
@@ -206,6 +210,9 @@ class Connection:
         ended = mail if mail.endswith(b"\r\n") else mail + b"\r\n"
         try:
             code, text = await self._talk.ask(_LEADING_DOT.sub(b"..", ended) + b".\r\n", self._timeouts.message)
+        except _NotSaid as error:
+            self.drop()
+            raise ConnectionFailed(Reply(Step.DATA, 0)) from error
         except _Silent:
             self.drop()
             return Reply(Step.MESSAGE, 0)

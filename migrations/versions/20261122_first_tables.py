@@ -131,6 +131,11 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_purpose_rule')),
     sa.UniqueConstraint('purpose', name=op.f('uq_purpose_rule_purpose'))
     )
+    op.create_table('worker',
+    sa.Column('id', sa.String(length=100), nullable=False),
+    sa.Column('seen_at', UtcDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_worker'))
+    )
     op.create_table('relay',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('name', sa.String(length=200), nullable=False),
@@ -578,6 +583,7 @@ def downgrade() -> None:
     op.drop_table('sign_in_attempt')
     op.drop_table('segment')
     op.drop_table('relay')
+    op.drop_table('worker')
     op.drop_table('purpose_rule')
     op.drop_table('privacy_notice')
     op.drop_table('installation')

@@ -386,17 +386,6 @@ def test_never_lets_more_mails_leave_in_a_minute_than_told(database: Database, s
     assert len(leaving) / whole * 60 >= limit - 1.5
 
 
-def test_tells_a_send_whose_worker_never_came_back(database: Database, settings: Settings) -> None:
-    send_id = order(database, settings, 3)
-    later = clock.now() + timedelta(minutes=5)
-    with database.session() as session:
-        assert not deliveries.is_stalled(session, send_id, clock.now() - timedelta(minutes=2)), "it has just begun"
-        assert deliveries.is_stalled(session, send_id, later)
-        due = deliveries.candidates(session, sends.get(session, send_id), relay_is_local=True)
-        deliveries.claim(session, due, "worker-1", 1, timedelta(minutes=8))
-        assert not deliveries.is_stalled(session, send_id, later), "somebody holds a claim"
-
-
 @pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2020-01-01T00:00:00Z"])
 def test_refuses_an_hour_that_cannot_be_meant(session: Session, settings: Settings, told: str) -> None:
     network(session, 1)

@@ -25,7 +25,7 @@ def test_creates_a_client_of_which_only_the_hash_of_the_key_is_stored(session: S
     assert client.expires_at - client.created_at == timedelta(days=365)
     stored = str(session.execute(sa.select(ApiClient.__table__)).all())
     assert key not in stored
-    assert key.rpartition("_")[2] not in stored
+    assert key.removeprefix(f"rvc_{client.key_prefix}_") not in stored
 
 
 @pytest.mark.parametrize(
