@@ -3,10 +3,14 @@
 import io
 import random
 import re
+import shutil
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -69,6 +73,38 @@ def test_sends_nobody_twice_and_loses_nobody_when_it_is_killed(settings: Setting
     assert set(server.recipients) <= told_sent | unsure
     assert len(unsure) <= doubtful
     _each_got_their_own(server, len(server.accepted))
+
+
+@pytest.mark.slow
+def test_another_worker_takes_over_within_a_minute(settings: Settings, tmp_path: Path) -> None:
+    if settings.uses_sqlite:
+        pytest.skip("SQLite has one worker by design: a lock file keeps others out")
+    count, slow = 120, MailServer(on_rcpt=lambda _: time.sleep(0.05))
+    (tmp_path / "one").mkdir()
+    with running(slow) as server, product(tmp_path / "one", CRM_SMTP_URL=server.url, **_database(settings)) as dying:
+        key = dying.key(*SCOPES)
+        shutil.copytree(tmp_path / "one", tmp_path / "other")
+        with product(tmp_path / "other", CRM_SMTP_URL=server.url, **_database(settings)) as other:
+            dying.start()
+            with dying.api(key) as client:
+                send_id = main_job(client, count, noisy_picture(30))
+            _wait_until(lambda: len(server.accepted) >= 20)
+            other.start()
+            dying.kill()
+            gone = time.monotonic()
+            left = len(server.accepted)
+            _wait_until(lambda: len(server.accepted) > left + 8)
+            assert time.monotonic() - gone < 60
+            with other.api(key) as client:
+                rows = _settled_rows(client, send_id)
+    assert max(server.recipients.values()) == 1, "nobody twice"
+    assert {row["address"] for row in rows if row["state"] == "sent"} <= set(server.recipients)
+    assert len([row for row in rows if row["state"] != "sent"]) <= 4, "at most what the dead one was handing over"
+
+
+def _settled_rows(client: httpx.Client, send_id: int) -> Sequence[dict[str, Any]]:
+    _settled(client, send_id)
+    return all_deliveries(client, send_id)
 
 
 def _settled(client: object, send_id: int) -> dict[str, dict[str, int]]:

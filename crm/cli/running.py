@@ -33,7 +33,7 @@ def run(host: Host = None, port: Port = None) -> None:
     settings = read_settings(host=host, port=port)
     with told(), jobs.only_one(settings.data_dir / "run.lock"), opened(settings) as database, ExitStack() as stack:
         way = Way(settings, _way_out(settings, stack))
-        worker = jobs.Worker(database, settings, way)
+        worker = jobs.Worker(database, settings, way, jobs.only_name(settings.data_dir))
         with database.session(write=False) as session:
             will_be_made = settings.demo and demo.is_empty(session)
             demo.may_listen_on(session, settings.host, is_wanted=will_be_made)
@@ -123,7 +123,11 @@ def worker() -> None:
         if settings.uses_sqlite:
             stack.enter_context(jobs.only_one(settings.data_dir / "run.lock"))
         database = stack.enter_context(opened(settings))
-        moving = jobs.Worker(database, settings, Way(settings, _way_out(settings, stack)))
+        way = Way(settings, _way_out(settings, stack))
+        if settings.uses_sqlite:
+            moving = jobs.Worker(database, settings, way, jobs.only_name(settings.data_dir))
+        else:
+            moving = jobs.Worker(database, settings, way)
         jobs.stop_on_signals(moving)
         jobs.work(moving)
 

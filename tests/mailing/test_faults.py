@@ -31,6 +31,7 @@ from crm.mailing.faults import SENTENCES, Reply, Step, Verdict, judge
         (Step.RCPT, 553, "not in my list of allowed rcpthosts (#5.7.1)", Verdict.BLOCK, "policy"),
         (Step.MESSAGE, 550, "5.1.1 account of the sender", Verdict.BLOCK, "content_refused"),
         (Step.RCPT, 554, "blocked", Verdict.BLOCK, "policy"),
+        (Step.MAIL, 530, "5.7.0 Must issue a STARTTLS command first", Verdict.SYSTEM, "tls_required"),
         (Step.RCPT, 553, "5.6.7 SMTPUTF8", Verdict.REFUSED, "letters_unsupported"),
         (Step.RCPT, 451, "4.3.0 disk", Verdict.SYSTEM, "relay_out_of_order"),
         (Step.RCPT, 550, "5.4.5 daily limit", Verdict.SYSTEM, "quota"),

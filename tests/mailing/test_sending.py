@@ -160,6 +160,35 @@ def test_rests_after_a_trouble_of_the_relay(database: Database, settings: Settin
         assert move(database, send_id, way(settings, server)) == 3
 
 
+def test_pauses_when_the_relay_takes_mails_and_never_answers(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 60)
+    with running(MailServer(on_data=lambda _: DROP)) as server:
+        for _ in range(2 * relays.TROUBLES_THAT_PAUSE):
+            forgive(database, settings)
+            move(database, send_id, way(settings, server))
+    with database.session(write=False) as session:
+        told = sends.to_out(session, sends.get(session, send_id))
+        assert (told.state, told.reason) == (SendState.PAUSED, "relay_unclear")
+        most = relays.TROUBLES_THAT_PAUSE * way(settings, server).connections
+        assert relays.TROUBLES_THAT_PAUSE <= told.counts.in_doubt <= most, "at most one of each connection before a rest"
+    assert set(server.recipients.values()) == {1}
+
+
+def test_pauses_when_the_relay_blocks_what_it_had_put_off(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 30)
+    with running(MailServer(on_rcpt=lambda _: "450 4.7.1 greylisted")) as server:
+        move(database, send_id, way(settings, server))
+        server.on_rcpt = lambda _: "550 5.7.1 your server is not welcome"
+        with time_machine.travel(clock.now() + timedelta(minutes=6)):
+            for _ in range(relays.TROUBLES_THAT_PAUSE):
+                forgive(database, settings)
+                move(database, send_id, way(settings, server))
+            with database.session(write=False) as session:
+                told = sends.to_out(session, sends.get(session, send_id))
+                assert (told.state, told.reason) == (SendState.PAUSED, "policy")
+                assert (told.counts.failed, told.counts.sent) == (0, 0), "nobody is blamed"
+
+
 def test_pauses_a_send_to_a_list_of_mailboxes_that_do_not_exist(database: Database, settings: Settings) -> None:
     send_id = order(database, settings, 60)
     with running(MailServer(on_rcpt=lambda _: "550 5.1.1 unknown")) as server:
@@ -247,6 +276,17 @@ def test_takes_a_second_order_at_the_same_time_for_a_slip(database: Database, se
         sends.cancel(session, first.id)
         sends.order(session, written.id, SendIn(when=NOW), settings)
         sends.order(session, written.id, SendIn(when=NOW, again=True), settings)
+
+
+def test_takes_an_order_just_after_the_last_mail_for_a_slip(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 2)
+    with running() as server:
+        assert move(database, send_id, way(settings, server)) == 2
+    with database.session() as session:
+        sent = sends.get(session, send_id)
+        assert sent.state is SendState.DONE
+        with pytest.raises(Conflict, match="already_ordered"):
+            sends.order(session, sent.campaign_id, SendIn(when=NOW), settings)
 
 
 def test_refuses_to_send_what_was_changed_since_the_review(database: Database, settings: Settings) -> None:

@@ -1,7 +1,10 @@
 """One connection against a real, sometimes rude, mail server."""
 
 import asyncio
-from collections.abc import Callable
+import socketserver
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
 
 import pytest
 
@@ -79,6 +82,29 @@ def test_is_in_doubt_when_the_line_breaks_after_the_content() -> None:
 def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:
     with running(MailServer(on_data=lambda _: "299 perhaps")) as server:
         assert judge(hand_over(server.relay, "ana@example.org")[0]).verdict is Verdict.IN_DOUBT
+
+
+def test_is_sure_that_nothing_left_when_the_answer_came_before_the_question() -> None:
+    """`354 go` and `250 ok` in one breath: the second speaks of nothing, and not a byte of the content was written."""
+    with _glued() as relay, pytest.raises(ConnectionFailed) as caught:
+        hand_over(relay, "ana@example.org")
+    assert judge(caught.value.reply).verdict is Verdict.SYSTEM
+
+
+@contextmanager
+def _glued() -> Iterator[RelayAddress]:
+    class Glued(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"220 hello\r\n")
+            for line in self.rfile:
+                self.wfile.write(b"354 go\r\n250 ok\r\n" if line.startswith(b"DATA") else b"250 ok\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Glued) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield RelayAddress(host="127.0.0.1", port=server.server_address[1], tls="none", per_minute=None)
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("odd", ["250 2.0.0 Ok\r", "250 2.0.0 quite\rodd", "250 2.0.0 nul\0 and \x0c feed"])
