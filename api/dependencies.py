@@ -4,12 +4,11 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.guard import Call, call_of
@@ -18,12 +17,11 @@ from crm.config import Settings
 from crm.database import PAGE_LIMIT, Database, insert_new
 from crm.errors import Conflict, InvalidInput
 from crm.history import Actor, ActorKind
+from crm.staff import clients
 from crm.staff.models import ApiAnswer
 
 Item = TypeVar("Item")
 Out = TypeVar("Out", bound=BaseModel)
-
-ANSWERS_KEPT = timedelta(days=1)
 
 RowId = Annotated[int, Path(ge=1, lt=2**31, description="Number of the record.")]
 LIMIT = Query(ge=1, le=PAGE_LIMIT, description=f"Most records of a page, up to {PAGE_LIMIT}.")
@@ -136,7 +134,7 @@ class Once:
         if self.key is None:
             return create()
         digest = hashlib.sha256(f"{self.method_and_path}\n{asked}".encode()).hexdigest()
-        self.session.execute(delete(ApiAnswer).where(ApiAnswer.at < clock.now() - ANSWERS_KEPT))
+        clients.forget_answers(self.session)
         row = {"client_id": self.call.client_id, "key": self.key, "request_hash": digest, "answer": None, "at": clock.now()}
         insert_new(self.session, ApiAnswer, [row], unique=["client_id", "key"])
         kept = self.session.scalars(

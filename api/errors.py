@@ -19,6 +19,8 @@ log = logging.getLogger("crm.api")
 
 BODY_LIMIT = 16 * 1024 * 1024
 """Most bytes of a request: a file of 15 MB and its form."""
+FIELDS_TOLD = 100
+"""Most fields that one answer speaks of: who sent a body that is wrong from end to end need not read it back."""
 MEDIA_TYPE = "application/problem+json"
 STATUS_OF_KIND = {
     "invalid": 422,
@@ -130,8 +132,8 @@ def of_error(error: CrmError) -> tuple[int, ProblemDetails]:
 
 
 def field_errors(errors: Sequence[Any]) -> list[FieldError]:
-    """Errors of pydantic as ours. What was written is never repeated."""
-    return [_field_error(error) for error in errors]
+    """The first `FIELDS_TOLD` errors of pydantic as ours. What was written is never repeated."""
+    return [_field_error(error) for error in errors[:FIELDS_TOLD]]
 
 
 def install(app: FastAPI) -> None:

@@ -29,6 +29,8 @@ log = logging.getLogger("crm.api")
 
 DEPTH_LIMIT = 40
 """Most levels of lists and objects in a body."""
+WIDTH_LIMIT = 20_000
+"""Most entries of one list or object of a body, as `body_too_wide` says: checking each would keep all other callers waiting."""
 PER_MINUTE = 600
 """Requests that a client may make in a minute, counted by each process."""
 WINDOW_SECONDS = 60
@@ -184,7 +186,7 @@ def _no_constant(_name: str) -> float:
 
 
 def _check_depth(value: Any) -> None:
-    """Walk a JSON value level by level; 422 (body_not_storable) for what no database would take."""
+    """Walk a JSON value level by level; 422 (body_not_storable, body_too_wide) for what cannot be taken."""
     level = [value]
     for _ in range(DEPTH_LIMIT):
         _check_texts(level)
@@ -195,6 +197,8 @@ def _check_depth(value: Any) -> None:
 
 
 def _children(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list) and len(value) > WIDTH_LIMIT:
+        raise HTTPException(422, "body_too_wide")
     if isinstance(value, dict):
         yield from value.keys()
         yield from value.values()

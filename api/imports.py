@@ -47,13 +47,18 @@ class ImportRowOut(BaseModel):
 
 
 class ImportOut(BaseModel):
-    """An import, or with ``id`` null what it would do. ``rows`` are the first 200 that were refused or need a look."""
+    """An import, or with ``id`` null what it would do.
+
+    ``rows`` are the first 200 rows that were refused; of a dry run, also those that need a look. ``rows_left_out`` says how
+    many more there are.
+    """
 
     id: int | None
     file_name: str
     counts: dict[str, int]
     columns: dict[str, str]
     rows: list[ImportRowOut]
+    rows_left_out: int
 
 
 @router.post("/imports", status_code=200, responses=documented(409, 413), openapi_extra={"requestBody": {"content": EXAMPLE}})
@@ -91,10 +96,16 @@ def import_contacts(
 
 
 def _check(database: Database, body: bytes, name: str, basis: Basis | None) -> ImportOut:
-    with database.session() as session:
-        checked = imports.check(session, body, name, basis=basis)
-    shown = [_row(row) for row in checked.rows if row.code][:ROWS_SHOWN]
-    return ImportOut(id=None, file_name=name[-255:], counts=checked.counts, columns=checked.columns.matched, rows=shown)
+    checked = imports.check(database, body, name, basis=basis)
+    shown = [_row(row) for row in checked.rows[:ROWS_SHOWN]]
+    return ImportOut(
+        id=None,
+        file_name=name[-255:],
+        counts=checked.counts,
+        columns=checked.columns.matched,
+        rows=shown,
+        rows_left_out=checked.coded - len(shown),
+    )
 
 
 @router.get("/imports/{import_id}", responses=documented(404))
@@ -121,7 +132,14 @@ def list_rows(
 
 def _out(done: Import, refused: list[RowResult]) -> ImportOut:
     shown = [_row(row) for row in refused]
-    return ImportOut(id=done.id, file_name=done.file_name, counts=done.counts, columns=done.columns, rows=shown)
+    return ImportOut(
+        id=done.id,
+        file_name=done.file_name,
+        counts=done.counts,
+        columns=done.columns,
+        rows=shown,
+        rows_left_out=max(0, done.counts.get(RowStatus.REFUSED, 0) - len(shown)),
+    )
 
 
 def _row(row: RowResult) -> ImportRowOut:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 
-from api.dependencies import Cursor, Limit, OnlyOnce, Page, Reading, RowId, ThisCall, Writing, page
+from api.dependencies import Cursor, Limit, OnlyOnce, Page, Reading, RowId, TheSettings, ThisCall, Writing, page
 from api.errors import documented
 from api.guard import GuardedRoute
 from crm.outreach import materials
@@ -36,6 +36,7 @@ EXAMPLE = {
 def create_material(
     session: Writing,
     once: OnlyOnce,
+    settings: TheSettings,
     kind: Annotated[MaterialKind, Form()],
     title: Annotated[Title, Form()],
     file: Annotated[
@@ -64,7 +65,7 @@ def create_material(
 
     def make() -> MaterialOut:
         made = materials.create(session, data, body=body, file_name=file.filename if file is not None else None)
-        return materials.to_out(session, made)
+        return materials.to_out(session, made, settings)
 
     return once(asked, MaterialOut, make)
 
@@ -73,6 +74,7 @@ def create_material(
 def list_materials(
     session: Reading,
     call: ThisCall,
+    settings: TheSettings,
     q: Annotated[str | None, Query(max_length=200, description="Words of the title, without regard to accents.")] = None,
     kind: MaterialKind | None = None,
     language: Language | None = None,
@@ -81,13 +83,13 @@ def list_materials(
 ) -> Page[MaterialOut]:
     """Materials, the newest first."""
     found, following = materials.find(session, kind=kind, language=language, text=q, cursor=cursor, limit=limit)
-    return page(call, materials.to_out_many(session, found), following)
+    return page(call, materials.to_out_many(session, found, settings), following)
 
 
 @router.get("/materials/{material_id}", responses=documented(404))
-def get_material(material_id: RowId, session: Reading) -> MaterialOut:
+def get_material(material_id: RowId, session: Reading, settings: TheSettings) -> MaterialOut:
     """One material."""
-    return materials.to_out(session, materials.get(session, material_id))
+    return materials.to_out(session, materials.get(session, material_id), settings)
 
 
 @router.get(

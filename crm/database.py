@@ -5,14 +5,19 @@ SQLite drops the offset of aware datetimes in silence; its `lower()` and `LIKE` 
 first and writes later fails there with "database is locked" unless it begins IMMEDIATE.
 """
 
+import hashlib
 import json
 import re
+import shutil
+import sqlite3
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,12 +28,18 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from crm import clock
 from crm.config import Settings
 from crm.errors import InvalidInput
 from crm.keys import Keys
 
 JOURNAL_FILE = "suppressions.jsonl"
 """Where suppressions are appended outside the database, so that a restored backup forgets nobody who left."""
+
+_COPY_PREFIX = "rehearsal-"
+
+SQLITE_WITH_SUBSECONDS = (3, 42)
+"""The first version whose `unixepoch` knows 'subsec'."""
 
 PAGE_LIMIT = 200
 """Most rows that one page of a list may hold."""
@@ -156,6 +167,7 @@ class Database:
     def __init__(self, settings: Settings, keys: Keys) -> None:
         unwritten: list[dict[str, Any]] = []  # what the journal could not take yet, shared by all sessions
         self._info = {"keys": keys, "journal": settings.data_dir / JOURNAL_FILE, "journal_unwritten": unwritten}
+        self._data_dir = settings.data_dir
         self.engine = make_engine(settings.sqlalchemy_url)
 
     @contextmanager
@@ -169,8 +181,55 @@ class Database:
         with Session(engine, expire_on_commit=False, info={**self._info, **info}) as session, session.begin():
             yield session
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[Session]:
+        """A session in which anything may be tried: it is undone at the end, and other writers need not wait for it.
+
+        On PostgreSQL a transaction that is rolled back. On SQLite, where one writer shuts out all others, a transaction of a
+        private copy of the database, made in the data directory and removed at the end.
+        """
+        with _copy_of(self.engine, self._data_dir) as engine, Session(engine, info=dict(self._info)) as session:
+            yield session  # closed without a commit
+
     def dispose(self) -> None:
         self.engine.dispose()
+
+
+@contextmanager
+def _copy_of(engine: sa.Engine, directory: Path) -> Iterator[sa.Engine]:
+    """An engine over a copy of an SQLite database that nobody else may read; the engine itself when it is of PostgreSQL."""
+    if engine.dialect.name != "sqlite":
+        yield engine
+        return
+    _remove_old_copies(directory)
+    with TemporaryDirectory(prefix=_COPY_PREFIX, dir=directory) as folder:  # which makes it mode 0700
+        path = Path(folder) / "copy.db"
+        path.touch(mode=0o600)
+        _back_up(engine, path)
+        copy = make_engine(f"sqlite:///{path}")
+        try:
+            yield copy
+        finally:
+            copy.dispose()
+
+
+def _back_up(engine: sa.Engine, path: Path) -> None:
+    """Copy an SQLite database whole, as it stands in one instant; in WAL mode nobody waits for the reader that this is."""
+    target = sqlite3.connect(path)
+    source = engine.raw_connection()
+    try:
+        driver: Any = source.driver_connection
+        driver.backup(target)
+    finally:
+        source.close()
+        target.close()
+
+
+def _remove_old_copies(directory: Path) -> None:
+    """Those of processes that were killed: no rehearsal lasts for a day."""
+    for folder in directory.glob(_COPY_PREFIX + "*"):
+        if folder.stat().st_mtime < clock.now().timestamp() - 24 * 60 * 60:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def keys_of(session: Session) -> Keys:
@@ -209,6 +268,16 @@ def _prepare_sqlite_for_jobs(connection: Any, _record: Any) -> None:
     connection.isolation_level = "IMMEDIATE"
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
         connection.execute(f"PRAGMA {pragma}")
+    if sqlite3.sqlite_version_info < SQLITE_WITH_SUBSECONDS:
+        connection.create_function("unixepoch", 1, _unix_epoch)
+
+
+def _unix_epoch(modifier: str) -> float:
+    """What `unixepoch('subsec')` says on a newer SQLite. From Python 3.12 on the job engine takes for granted that it is there,
+    and does not start on Debian 12 (measured: SQLite 3.40 answers NULL)."""
+    if modifier != "subsec":
+        raise ValueError(modifier)
+    return clock.now().timestamp()
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -223,6 +292,14 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
+
+
+def one_at_a_time(session: Session, *names: str) -> None:
+    """Whoever else asks for one of these names waits until this transaction ends. On SQLite a write transaction does that alone."""
+    if is_postgresql(session):
+        numbers = {int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True) for name in names}
+        for number in sorted(numbers):  # in one order, so that two who ask for the same names never wait for each other
+            session.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
 
 
 def insert_new(session: Session, table: sa.Table | Any, rows: Sequence[Mapping[str, Any]], *, unique: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from crm.mailing import deliveries, sends
 from crm.mailing.models import Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import Way, drain
+from crm.staff import clients
 
 log = structlog.get_logger(__name__)
 
@@ -155,7 +156,7 @@ def _tick_until_stopped(worker: Worker) -> None:
             if not busy:
                 worker.idle.set()
             if clock.now() >= next_tidying:
-                forget_finished()
+                tidy(worker.database)
                 next_tidying = clock.now() + timedelta(hours=1)
         except Exception as error:  # a database that restarts must not end the worker
             log.error("tick_failed", error=type(error).__name__)
@@ -225,7 +226,14 @@ def is_alive(session: Session, name: str) -> bool:
     return seen is not None and seen > clock.now() - DEAD_AFTER
 
 
-def forget_finished() -> None:
+def tidy(database: Database) -> None:
+    """Delete what nobody needs any more: the answers kept for API clients, and the engine's memory of ended jobs."""
+    with database.session() as session:
+        clients.forget_answers(session)
+    _forget_finished()
+
+
+def _forget_finished() -> None:
     """Delete the engine's memory of jobs that ended more than a day ago."""
     before = (clock.now() - KEEP_FINISHED).isoformat()
     ended = DBOS.list_workflows(status=_FINISHED, end_time=before, limit=1000, load_input=False, load_output=False)

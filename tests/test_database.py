@@ -1,6 +1,7 @@
 """The database layer: instants, search in Spanish, keyset pages, marked columns, migrations equal to the models."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from crm import clock, files, history
-from crm.database import Base, Database, contains, keyset_page, make_engine, search_key, sort_key
+from crm.database import Base, Database, contains, keyset_page, make_engine, make_job_engine, search_key, sort_key
 from crm.errors import InvalidInput
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
@@ -139,3 +140,12 @@ def test_rolls_back_the_log_with_the_change(database: Database) -> None:
     with database.session(write=False) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(history.Change)) == 0
     assert clock.now().tzinfo is UTC
+
+
+def test_tells_the_job_engine_the_time_whatever_the_version_of_sqlite(tmp_path: Path) -> None:
+    """DBOS on Python 3.12 keeps its instants by `unixepoch('subsec')`, which SQLite before 3.42 answers with NULL."""
+    engine = make_job_engine(f"sqlite:///{tmp_path / 'jobs.db'}")
+    with engine.connect() as connection:
+        told = connection.execute(sa.text("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")).scalar_one()
+    engine.dispose()
+    assert abs(told - clock.now().timestamp() * 1000) < 60_000

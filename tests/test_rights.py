@@ -127,8 +127,8 @@ class Browser:
     def _sign_in(self, database: Database, settings: Settings, role: Role) -> None:
         with database.session() as session:
             accounts.create(session, f"{role}@example.org", "Ana", role, PASSWORD)
-            opened, token = sign_in.sign_in(session, f"{role}@example.org", PASSWORD, "203.0.113.7")
-            self.csrf = opened.csrf_token
+        opened, token = sign_in.sign_in(database, f"{role}@example.org", PASSWORD, "203.0.113.7")
+        self.csrf = opened.csrf_token
         self.client.cookies.set(cookie_name(settings), token)
 
     def refuses(self, method: str, path: str) -> bool:

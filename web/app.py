@@ -8,7 +8,7 @@ from starlette.types import Scope
 
 from crm.config import Settings
 from crm.database import Database
-from web import campaigns, contacts, errors, home, public, sends, sign_in
+from web import campaigns, contacts, drafting, errors, home, ordering, person, person_form, public, sends, sign_in
 from web.dependencies import guard
 from web.headers import YEAR, BoundedForms, SecurityHeaders
 from web.pages import STATIC, static_digest
@@ -16,11 +16,18 @@ from web.pages import STATIC, static_digest
 
 def build(database: Database, settings: Settings) -> FastAPI:
     """The application of the web door; everything that it needs is handed to it."""
-    app = FastAPI(title="Red Voto Chilango", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(guard)])
+    app = FastAPI(
+        title="Red Voto Chilango",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request names
+        dependencies=[Depends(guard)],
+    )
     app.state.database = database
     app.state.settings = settings
     app.mount("/static", StaticAssets(directory=STATIC), name="static")
-    for room in (sign_in, home, contacts, campaigns, sends, public):
+    for room in (sign_in, home, contacts, person_form, person, campaigns, drafting, ordering, sends, public):
         app.include_router(room.router)
     errors.add_handlers(app)
     app.add_middleware(BoundedForms)

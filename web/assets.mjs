@@ -12,10 +12,13 @@ const vendor = join(here, "static", "vendor");
 const stamp = join(vendor, "stamp");
 
 const ICONS = [
-  "alert-triangle", "building", "chevron-down", "chevron-left", "chevron-right", "circle-check", "clock",
-  "device-desktop", "device-mobile", "eye", "filter", "help-circle", "home", "info-circle", "logout", "mail", "mail-opened",
-  "map-pin", "player-pause", "player-play", "player-stop", "printer", "refresh", "search", "send", "shield-lock", "tag",
-  "users", "user-minus", "x",
+  "adjustments", "alert-triangle", "arrow-back-up", "arrow-down", "arrow-up", "bell", "building", "calendar", "chart-bar",
+  "check", "checks", "chevron-down", "chevron-left", "chevron-right", "circle-check", "clipboard-check", "clock", "copy",
+  "corner-down-right", "device-desktop", "device-floppy", "device-laptop", "device-mobile", "eye", "file-text", "filter",
+  "filter-plus", "help-circle", "history", "home", "inbox", "info-circle", "key", "language", "link", "list-check", "logout",
+  "mail", "mail-opened", "map-pin", "message", "note", "pencil", "phone", "photo", "player-pause", "player-play",
+  "player-stop", "plus", "printer", "refresh", "search", "send", "settings", "shield-lock", "tag", "template", "trash",
+  "upload", "user", "user-check", "user-minus", "user-plus", "users", "world", "x",
 ];
 
 const COPIES = {

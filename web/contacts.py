@@ -109,7 +109,7 @@ def _chip(name: str, field: str, options: Sequence[tuple[str, str, int]], chosen
 def _id(query: QueryParams, name: str) -> int | None:
     """The id of a person in the address, or None."""
     text = query.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _history(request: Request, told: Filter, context: dict[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Annotated, cast
 
 import sqlalchemy as sa
@@ -35,8 +36,15 @@ def database_of(request: Request) -> Database:
 
 def get_session(request: Request) -> Iterator[Session]:
     """One request, one transaction: committed before the answer leaves (that is what scope="function" promises)."""
-    with database_of(request).session(write=request.method not in SAFE_METHODS) as session:
+    with writing(request) if request.method not in SAFE_METHODS else database_of(request).session(write=False) as session:
         yield session
+
+
+def writing(request: Request) -> AbstractContextManager[Session]:
+    """A transaction that may write, in the name of who is signed in."""
+    viewer: Viewer | None = getattr(request.state, "viewer", None)
+    database = database_of(request)
+    return database.session(actor=Actor(ActorKind.ACCOUNT, viewer.account_id)) if viewer else database.session()
 
 
 SessionOf = Annotated[Session, Depends(get_session, scope="function")]
@@ -51,8 +59,9 @@ async def posted(request: Request) -> FormData:
 Posted = Annotated[FormData, Depends(posted)]
 
 
-def guard(request: Request, form: Posted, session: SessionOf) -> None:
-    """Let a request through by the row of its route in `PAGES`; deny by default.
+def guard(request: Request, form: Posted) -> None:
+    """Let a request through by the row of its route in `PAGES`; deny by default. It looks in a transaction of its own, closed
+    before the route begins: a route that waits for a mail server holds none meanwhile.
 
     Forbidden(forbidden | request_forged) or NotSignedIn(not_signed_in).
     """
@@ -60,16 +69,20 @@ def guard(request: Request, form: Posted, session: SessionOf) -> None:
     access = access_of(PAGES, request.method, path)
     if path.startswith(PUBLIC_PREFIX):
         return
-    found = _signed_in(request, session)
     if request.method not in SAFE_METHODS:
         _check_origin(request)
-    if found is not None:
-        _recognise(request, session, *found)
+    with database_of(request).session(write=False) as session:
+        found = _signed_in(request, session)
+        if found is not None:
+            _recognise(request, session, *found)
     if access.public:
         return
     check_role(access, found[1].role if found else None)
     if found and request.method not in SAFE_METHODS:
         _check_token(form, found[0])
+    if found and sign_in.needs_touch(found[0]):
+        with database_of(request).session() as session:
+            sign_in.touch(session, found[0])
 
 
 def viewer_of(request: Request) -> Viewer:
@@ -85,23 +98,10 @@ ViewerOf = Annotated[Viewer, Depends(viewer_of)]
 
 def _signed_in(request: Request, session: Session) -> tuple[StaffSession, Account] | None:
     token = request.cookies.get(cookie_name(settings_of(request)))
-    found = sign_in.session_of(session, token) if token else None
-    if found and sign_in.needs_touch(found[0]):
-        _touch(request, session, found[0])
-    return found
-
-
-def _touch(request: Request, session: Session, staff_session: StaffSession) -> None:
-    """In a transaction of its own when the page only reads, since a deferred one must not begin to write."""
-    if request.method in SAFE_METHODS:
-        with database_of(request).session() as own:
-            sign_in.touch(own, staff_session)
-    else:
-        sign_in.touch(session, staff_session)
+    return sign_in.session_of(session, token) if token else None
 
 
 def _recognise(request: Request, session: Session, staff_session: StaffSession, account: Account) -> None:
-    session.info["actor"] = Actor(ActorKind.ACCOUNT, account.id)
     request.state.staff_session = staff_session
     request.state.viewer = Viewer(account.id, account.name, account.role, staff_session.csrf_token)
     if not is_fragment(request):

@@ -40,7 +40,9 @@ class SecurityHeaders:
 
 
 FORM_LIMIT = 64 * 1024
-"""Most bytes of a form; no page of ours sends one that is near."""
+"""Most bytes of a form; no page of ours sends one that is near, but those of `LARGE_FORMS`."""
+LARGE_FORMS = {"/campanas/": 4 * 2**20, "/importar": 16 * 2**20, "/materiales": 16 * 2**20}
+"""Beginnings of paths whose forms carry long texts or a file, and their most bytes."""
 
 
 class BoundedForms:
@@ -54,18 +56,23 @@ class BoundedForms:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "0") if scope["type"] == "http" else "0"
-        told = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 19 else FORM_LIMIT + 1
+        limit = _limit_of(scope.get("path", ""))
+        told = int(declared) if declared.isascii() and declared.isdigit() and len(declared) < 19 else limit + 1
         came = 0
 
         async def receive_bounded() -> Message:
             nonlocal came
-            message: Message = await receive() if told <= FORM_LIMIT else {}
+            message: Message = await receive() if told <= limit else {}
             came += len(message.get("body", b""))
-            if max(told, came) > FORM_LIMIT:
+            if max(told, came) > limit:
                 raise HTTPException(413, "form_too_large")
             return message
 
         await self.app(scope, receive_bounded, send)
+
+
+def _limit_of(path: str) -> int:
+    return next((most for beginning, most in LARGE_FORMS.items() if path.startswith(beginning)), FORM_LIMIT)
 
 
 def add_security_headers(headers: MutableHeaders, path: str, *, https: bool) -> None:

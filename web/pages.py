@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_date, format_datetime, format_timedelta
+from babel.dates import format_date, format_datetime, format_timedelta, get_timezone_location
 from babel.lists import format_list
 from babel.numbers import format_decimal
 from fastapi import Request
@@ -112,6 +112,8 @@ def environment() -> Environment:
         "counted": counted,
         "clock_time": clock_time,
         "short_moment": short_moment,
+        "wall_clock": wall_clock,
+        "zone_name": zone_name,
     }
     made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS}
     return made
@@ -148,6 +150,16 @@ def short_moment(instant: datetime) -> str:
 def clock_time(instant: datetime, with_seconds: bool = False) -> str:
     """The hour on the wall clock of Mexico City: `18:00`, or `18:00:05` where minutes would repeat."""
     return format_datetime(clock.institute_time(instant), "HH:mm:ss" if with_seconds else "HH:mm", locale=LOCALE)
+
+
+def wall_clock(local: datetime) -> str:
+    """An hour as the clocks of its own zone tell it: `lun 7 ene, 18:00`."""
+    return format_datetime(local, "EEE d MMM, HH:mm", locale=LOCALE, tzinfo=local.tzinfo)
+
+
+def zone_name(zone: str) -> str:
+    """The city that stands for a zone: `America/Los_Angeles` is `Los Ángeles`."""
+    return get_timezone_location(zone, locale=LOCALE, return_city=True)
 
 
 def day(value: date | datetime) -> str:

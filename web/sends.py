@@ -8,26 +8,23 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from crm import clock
 from crm.mailing import audience, deliveries, previews, sends
-from crm.mailing.models import Delivery, DeliveryState, Send, SendState
+from crm.mailing.models import Delivery, DeliveryState, Send, SendMode, SendState
 from crm.people.addresses import mask_address
-from crm.people.contacts import visible
-from crm.people.countries import country_name
-from crm.people.models import City, Contact, Language
-from crm.people.names import display_name
+from crm.people.models import Language
 from crm.staff.models import Account
 from crm.staff.rights import Right
+from web import samples
 from web.dependencies import SessionOf, ViewerOf, settings_of
 from web.headers import PREVIEW_POLICY
 from web.pages import Viewer, page
+from web.samples import Sample
 from web.send_progress import HEIGHT, WIDTH, curve_of, progress_of
 from web.words import DELIVERY_STATES, PURPOSES, SEND_STATES, reason_words
 
 PAGE_ROWS = 25
-SAMPLES = 4
-"""People of each language whom the preview offers."""
 WIDTHS = {"computadora": ("Computadora", "device-desktop", "computer"), "telefono": ("Teléfono", "device-mobile", "phone")}
-LANGUAGE_WORDS = {Language.SPANISH: "español", Language.ENGLISH: "inglés"}
 RESUMABLE = {SendState.PAUSED, SendState.HELD}
 OVER = set(sends.OVER)
 
@@ -39,11 +36,11 @@ SendId = Annotated[int, Path(ge=1, lt=2**31)]
 def show(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId, persona: int | None = None) -> Response:
     """The page of a send."""
     send = sends.get(session, send_id)
-    samples = _samples(session, send, persona)
-    shown = samples[0] if samples else None
+    people = _samples(session, send, persona)
+    shown = people[0] if people else None
     width = request.query_params.get("ancho", "")
     context = {
-        "samples": samples,
+        "samples": people,
         "shown": shown,
         "preview": previews.of_send(session, send, shown.id, settings_of(request)) if shown else None,
         "sender": settings_of(request).mail_from,
@@ -78,8 +75,17 @@ def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
         "may_send": viewer.may(Right.SEND),
         "is_over": send.state in OVER,
         "may_resume": send.state in RESUMABLE,
+        "may_edit": send.started_at is None and send.state not in OVER,
+        "seconds_left": _seconds_left(send),
         "would_reach": send.would_reach if send.state is SendState.HELD else None,
     }
+
+
+def _seconds_left(send: Send) -> int | None:
+    """While an order for now can still be undone: how long."""
+    if send.state is not SendState.SCHEDULED or send.mode is not SendMode.NOW:
+        return None
+    return max(0, round((send.starts_at - clock.now()).total_seconds())) or None
 
 
 def _who_ordered(session: Session, send: Send) -> str | None:
@@ -183,11 +189,11 @@ def _reasons(session: Session, send_id: int, state: DeliveryState | None) -> lis
 
 
 def _people(session: Session, rows: list[Delivery], *, masked: bool) -> list[PersonRow]:
-    named = _named(session, [row.contact_id for row in rows])
+    named = samples.named(session, [row.contact_id for row in rows])
     return [_person(row, named.get(row.contact_id), masked=masked) for row in rows]
 
 
-def _person(row: Delivery, named: "Sample | None", *, masked: bool) -> PersonRow:
+def _person(row: Delivery, named: Sample | None, *, masked: bool) -> PersonRow:
     state = DeliveryState.PENDING if row.state is DeliveryState.SENDING else row.state
     told = sends.SKIP_SENTENCES if state is DeliveryState.SKIPPED else sends.REASONS
     return PersonRow(
@@ -211,22 +217,8 @@ def _address(row: Delivery, *, masked: bool) -> str | None:
 # --- the preview ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A person by name and place."""
-
-    id: int
-    name: str
-    place: str
-    language: Language
-
-    @property
-    def words(self) -> str:
-        return " · ".join(part for part in (self.name, self.place, LANGUAGE_WORDS[self.language]) if part)
-
-
 @router.get("/envios/{send_id}/vista")
-def preview(request: Request, session: SessionOf, send_id: SendId, contacto: Annotated[int, Query(ge=1, lt=2**63)]) -> Response:
+def preview(request: Request, session: SessionOf, send_id: SendId, contacto: Annotated[int, Query(ge=1, lt=2**31)]) -> Response:
     """The mail as a person gets it, with the links of no one, under a policy that lets it do nothing."""
     made = previews.of_send(session, sends.get(session, send_id), contacto, settings_of(request))
     return HTMLResponse(made.html, headers={"Content-Security-Policy": f"{PREVIEW_POLICY}; frame-ancestors 'self'"})
@@ -234,29 +226,10 @@ def preview(request: Request, session: SessionOf, send_id: SendId, contacto: Ann
 
 def _samples(session: Session, send: Send, wanted: int | None) -> list[Sample]:
     """People to see the mail as: the one asked for first, then a few of each language."""
-    ids = [] if wanted is None or not 0 < wanted < 2**63 else [wanted]
+    if send.started_at is None:
+        return samples.in_order(session, wanted, samples.of_rules(session, audience.Rules.from_json(send.rule)))
+    ids: list[int] = []
     for language in Language:
-        ids += session.scalars(_of_language(session, send, language).limit(SAMPLES)).all()
-    found = _named(session, ids)
-    return [found[number] for number in dict.fromkeys(ids) if number in found]
-
-
-def _of_language(session: Session, send: Send, language: Language) -> sa.Select[int]:
-    if send.started_at is not None:
         made = sa.select(Delivery.contact_id).where(Delivery.send_id == send.id, Delivery.language == language)
-        return made.where(Delivery.state != DeliveryState.SKIPPED).order_by(Delivery.id)
-    rules = audience.Rules.from_json(send.rule)
-    meant = sa.select(Contact.id).where(audience.condition(session, rules), Contact.language == language)
-    return meant.where(visible()).order_by(Contact.id)
-
-
-def _named(session: Session, ids: list[int]) -> dict[int, Sample]:
-    """People by their id, with their names; those that are blocked or gone are left out."""
-    names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
-    statement = sa.select(Contact.id, *names, Contact.language, Contact.country, City.name.label("city")).outerjoin(City)
-    rows = session.execute(statement.where(Contact.id.in_(ids), visible()))
-    return {row.id: Sample(row.id, display_name(row) or "Sin nombre", _place(row), Language(row.language)) for row in rows}
-
-
-def _place(row: Any) -> str:
-    return ", ".join(part for part in (row.city, country_name(row.country) if row.country else None) if part)
+        ids += session.scalars(made.where(Delivery.state != DeliveryState.SKIPPED).order_by(Delivery.id).limit(samples.SAMPLES))
+    return samples.in_order(session, wanted, ids)

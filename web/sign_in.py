@@ -7,7 +7,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from crm.errors import CrmError
 from crm.staff import sign_in
-from web.dependencies import SessionOf, clear_cookie, network_of, set_cookie, settings_of
+from web.dependencies import SessionOf, clear_cookie, database_of, network_of, set_cookie, settings_of
 from web.errors import status_of
 from web.pages import page
 
@@ -25,14 +25,13 @@ def show(request: Request, siguiente: str = "/") -> Response:
 @router.post("/entrar")
 def enter(
     request: Request,
-    session: SessionOf,
     correo: Annotated[str, Form()] = "",
     contrasena: Annotated[str, Form()] = "",
     siguiente: Annotated[str, Form()] = "/",
 ) -> Response:
     """Open a session, or give back the form with what was typed and why it was refused."""
     try:
-        _, token = sign_in.sign_in(session, correo, contrasena, network_of(request))
+        _, token = sign_in.sign_in(database_of(request), correo, contrasena, network_of(request))
     except CrmError as problem:
         status = 422 if problem.kind == "not_signed_in" else status_of(problem)
         context = {"email": correo, "next_path": local_path(siguiente), "problem": problem.sentence}

@@ -44,16 +44,16 @@ def import_contacts(
 
 
 def _show_check(database: Database, file: Path, basis: imports.Basis | None, as_json: bool) -> None:
-    with database.session() as session:
-        checked = imports.check(session, file, file.name, basis=basis)
-    faults = [row for row in checked.rows if row.code]
-    rows = [{"row": row.number, "status": row.status.value, "code": row.code, "sentence": row.sentence} for row in faults]
+    checked = imports.check(database, file, file.name, basis=basis)
+    rows = [{"row": row.number, "status": row.status.value, "code": row.code, "sentence": row.sentence} for row in checked.rows]
+    left_out = checked.coded - len(rows)
 
     def text() -> str:
         lines = [f"fila {row['row']}: {row['sentence']}" for row in rows]
-        return "\n".join([*lines, _counted(checked.counts), "Nada se guardó."])
+        more = [f"Hay {left_out:,} filas más que revisar, que no se muestran aquí."] if left_out else []
+        return "\n".join([*lines, *more, _counted(checked.counts), "Nada se guardó."])
 
-    show({"counts": checked.counts, "rows": rows}, as_json, text)
+    show({"counts": checked.counts, "rows": rows, "rows_left_out": left_out}, as_json, text)
 
 
 def _import(database: Database, file: Path, basis: imports.Basis | None, as_json: bool) -> None:

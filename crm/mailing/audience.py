@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -11,10 +13,14 @@ from crm.database import search_key
 from crm.mailing import segments
 from crm.mailing.models import Segment, SkipReason
 from crm.people import consent
-from crm.people.models import Contact, EmailAddress, Language, Purpose, Tag, contact_tag
+from crm.people.models import City, Contact, EmailAddress, Language, Purpose, Tag, contact_tag
 
 SYNTHETIC_TAG = "sintetico"
 """People of the demo: never handed to a relay beyond this machine."""
+
+
+NIGHT_BEGINS, NIGHT_ENDS = 21, 8
+"""Hours of the reader's wall clock."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,49 @@ def people(
         .outerjoin(EmailAddress, EmailAddress.id == consent.preferred_address())
         .where(condition(session, rules))
     )
+
+
+def by_country(session: Session, chosen: sa.Select[Any]) -> list[tuple[str | None, int]]:
+    """(country code, people who get it), most people first; None stands for those of whom no country is known."""
+    rows = chosen.subquery()
+    counted = (
+        sa.select(Contact.country, sa.func.count().label("people"))
+        .join(rows, rows.c.contact_id == Contact.id)
+        .where(rows.c.reason.is_(None))
+        .group_by(Contact.country)
+    )
+    return [(row[0], row[1]) for row in session.execute(counted.order_by(sa.desc("people"), Contact.country))]
+
+
+@dataclass(frozen=True)
+class ZoneHour:
+    """The hour on the wall clocks of a zone, and how many people of the audience live by it."""
+
+    zone: str
+    local: datetime
+    people: int
+
+    @property
+    def is_night(self) -> bool:
+        """Between 21:00 and 08:00, when an institution does not knock."""
+        return not NIGHT_ENDS <= self.local.hour < NIGHT_BEGINS
+
+
+def hours(session: Session, chosen: sa.Select[Any], instant: datetime) -> tuple[list[ZoneHour], int]:
+    """What hour it will be for those who get it, earliest wall clock first, and how many have no known zone."""
+    rows = chosen.subquery()
+    counted = (
+        sa.select(City.zone, sa.func.count())
+        .select_from(Contact)
+        .join(rows, rows.c.contact_id == Contact.id)
+        .outerjoin(City, City.id == Contact.city_id)
+        .where(rows.c.reason.is_(None))
+        .group_by(City.zone)
+    )
+    found: dict[str | None, int] = {row[0]: row[1] for row in session.execute(counted)}
+    unknown = found.pop(None, 0)
+    told = [ZoneHour(zone, instant.astimezone(ZoneInfo(zone)), people) for zone, people in found.items() if zone]
+    return sorted(told, key=lambda one: (one.local.replace(tzinfo=None), one.zone)), unknown
 
 
 @dataclass(frozen=True)

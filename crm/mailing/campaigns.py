@@ -1,6 +1,7 @@
 """Campaigns: what is said, to whom, and whether it is ready to leave."""
 
 from email.utils import parseaddr
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -10,7 +11,7 @@ from crm import clock, files
 from crm.config import Settings, is_loopback
 from crm.database import keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound
-from crm.mailing import audience, composing, fields, markdown, relays, segments, templates
+from crm.mailing import audience, composing, fields, links, markdown, relays, revisions, segments, templates
 from crm.mailing.compiling import Compiled
 from crm.mailing.composing import Attached
 from crm.mailing.models import Campaign, CampaignVariant
@@ -44,6 +45,8 @@ PROBLEMS: dict[str, str] = {
     "alt_text_missing": "Falta el texto alternativo de una imagen: quien no la ve no sabrá qué dice.",
     "full_text_missing": "Falta el texto completo de una infografía: sin él no se puede leer con lector de pantalla.",
     "text_version_missing": "La versión en texto quedaría vacía: agregue un texto además de la imagen.",
+    "link_missing": "Un botón no tiene enlace. Escríbalo completo, con https://.",
+    "label_missing": "Un botón no dice nada. Escriba sus palabras.",
     "link_not_absolute": "Un enlace no empieza con https://. Escríbalo completo.",
     "value_missing": "{count} personas no tienen «{field}». Escriba un texto para ese caso: {{{{ {field} | texto }}}}.",
     "html_clipped": "El texto del correo pesa {kilobytes} KB; Gmail lo cortaría. Acórtelo.",
@@ -71,11 +74,17 @@ def create(session: Session, data: CampaignIn) -> Campaign:
     )
     session.add(campaign)
     session.flush()
+    revisions.keep(session, campaign, content_of(campaign))
     return campaign
 
 
-def change(session: Session, campaign_id: int, data: CampaignIn, *, version: int | None = None) -> Campaign:
-    """Write a draft anew. What was already confirmed keeps the content that it was confirmed with."""
+def change(
+    session: Session, campaign_id: int, data: CampaignIn, *, version: int | None = None, restores: int | None = None
+) -> Campaign:
+    """Write a draft anew. What was already confirmed keeps the content that it was confirmed with.
+
+    ``restores`` is the version that an undo brings back. Conflict(campaign_changed) when ``version`` is not the present one.
+    """
     campaign = get(session, campaign_id, lock=True)
     if version is not None and campaign.version != version:
         raise Conflict("campaign_changed")
@@ -95,7 +104,35 @@ def change(session: Session, campaign_id: int, data: CampaignIn, *, version: int
     for gone in kept.values():
         campaign.variants.remove(gone)
     session.flush()
+    revisions.keep(session, campaign, content_of(campaign), restores=restores)
     return campaign
+
+
+def undo(session: Session, campaign_id: int) -> Campaign:
+    """Go back one saving; Conflict(nothing_to_undo) at the first that is remembered."""
+    campaign = get(session, campaign_id, lock=True)
+    earlier = revisions.before(session, campaign)
+    if earlier is None:
+        raise Conflict("nothing_to_undo")
+    return change(session, campaign_id, CampaignIn.model_validate(earlier.content), restores=earlier.version)
+
+
+def duplicate(session: Session, campaign_id: int) -> Campaign:
+    """A new draft with the content and the audience of a campaign."""
+    content = content_of(get(session, campaign_id))
+    return create(session, content.model_copy(update={"name": f"Copia de {content.name}"[:200]}))
+
+
+def content_of(campaign: Campaign) -> CampaignIn:
+    """A campaign as it would be written."""
+    return CampaignIn(
+        name=campaign.name,
+        template=campaign.template,
+        purpose=campaign.purpose,
+        content_class=campaign.content_class,
+        audience=Audience(include=campaign.include, exclude=campaign.exclude),
+        variants=[variant_in(variant) for variant in campaign.variants],
+    )
 
 
 def get(session: Session, campaign_id: int, *, lock: bool = False) -> Campaign:
@@ -107,9 +144,13 @@ def get(session: Session, campaign_id: int, *, lock: bool = False) -> Campaign:
     return found
 
 
-def find(session: Session, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Campaign], str | None]:
-    """Campaigns, newest first."""
+def find(
+    session: Session, where: sa.ColumnElement[bool] | None = None, *, cursor: str | None = None, limit: int = 50
+) -> tuple[list[Campaign], str | None]:
+    """Campaigns, newest first; those of ``where`` when it is told."""
     statement = sa.select(Campaign).options(selectinload(Campaign.variants))
+    if where is not None:
+        statement = statement.where(where)
     rows, following = keyset_page(session, statement, [Campaign.id], cursor=cursor, limit=limit, descending=True)
     return [row[0] for row in rows], following
 
@@ -136,22 +177,21 @@ def variant_in(variant: CampaignVariant) -> VariantIn:
     )
 
 
-def compile_variants(session: Session, campaign: Campaign) -> dict[Language, Compiled]:
+def compile_variants(session: Session, campaign: Campaign, settings: Settings) -> dict[Language, Compiled]:
     """Every variant compiled as it would leave now."""
-    return {variant.language: compile_variant(session, campaign.template, variant_in(variant)) for variant in campaign.variants}
+    template, variants = campaign.template, [variant_in(variant) for variant in campaign.variants]
+    return {variant.language: compile_variant(session, template, variant, settings) for variant in variants}
 
 
-def compile_variant(session: Session, template: str, variant: VariantIn) -> Compiled:
+def compile_variant(session: Session, template: str, variant: VariantIn, settings: Settings) -> Compiled:
     named = {block.material for block in variant.blocks if hasattr(block, "material")}
     attached = {number: _attached(session, number, variant.blocks) for number in named}
-    return composing.compose(template, variant, attached)
+    return composing.compose(template, variant, attached, notice_url=links.notice_url(session, settings))
 
 
 def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
     """What it would do if it were sent now: who gets it, who does not and why, and what to mend first."""
-    rules = audience.rules_of(session, campaign.include, campaign.exclude)
-    languages = [variant.language for variant in campaign.variants]
-    chosen = audience.people(session, rules, campaign.purpose, languages, relay_is_local=relays.is_local(settings))
+    chosen = chosen_people(session, campaign, settings)
     tally = audience.tally(session, chosen)
     problems = [*_way_problems(settings)] if campaign.include else [_problem("audience_missing")]
     if campaign.include and not tally.recipients:
@@ -161,7 +201,7 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
         variant = variant_in(stored)
         found = _content_problems(session, variant)
         if not any(problem.blocking for problem in found):
-            compiled = compile_variant(session, campaign.template, variant)
+            compiled = compile_variant(session, campaign.template, variant, settings)
             sizes.append(compiled.size)
             found += _size_problems(compiled) + _value_problems(session, chosen, compiled)
         problems += [problem.model_copy(update={"language": variant.language}) for problem in found]
@@ -175,6 +215,13 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
         audience=_audience_in_words(session, campaign),
         version=campaign.version,
     )
+
+
+def chosen_people(session: Session, campaign: Campaign, settings: Settings) -> sa.Select[Any]:
+    """Whom a campaign would reach now, as `audience.people`."""
+    rules = audience.rules_of(session, campaign.include, campaign.exclude)
+    languages = [variant.language for variant in campaign.variants]
+    return audience.people(session, rules, campaign.purpose, languages, relay_is_local=relays.is_local(settings))
 
 
 def _audience_in_words(session: Session, campaign: Campaign) -> list[str]:
@@ -286,6 +333,8 @@ def _material_codes(material: Material, block: AnyBlock) -> list[str]:
 
 
 def _link_codes(block: AnyBlock) -> list[str]:
+    if isinstance(block, ButtonBlock) and not (block.link and block.label):
+        return ["label_missing" if block.link else "link_missing"]
     links: list[str] = []
     if isinstance(block, TextBlock | FactBlock):
         links = markdown.links(fields.replace(block.body, lambda use: f"campo_{use.name}"))

@@ -171,12 +171,17 @@ class Compiled:
     @property
     def sha256(self) -> str:
         """Identifies the content; equal on every machine."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        return digest(self.to_json())
 
     @property
     def size(self) -> int:
         """Bytes of the mail without the person's values."""
         return sum(len(piece) for piece in self.body if isinstance(piece, str))
+
+
+def digest(stored: dict[str, Any]) -> str:
+    """Identifies a content by the form that is kept, as `Compiled.sha256` does."""
+    return hashlib.sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()
 
 
 def holes_of(*lists: list[Piece]) -> list[str]:

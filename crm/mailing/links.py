@@ -1,6 +1,7 @@
 """Personal links of mails: signed, good for ever, and of no one in previews and tests."""
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -24,6 +25,12 @@ _MESSAGE = "message"
 def unsubscribe_url(settings: Settings, keys: Keys, delivery_id: int) -> str:
     """The address of one click (RFC 8058) of a delivery."""
     return f"{settings.public_url}/p/baja/{keys.sign_link(_PURPOSE, delivery_id)}"
+
+
+def notice_url(session: Session, settings: Settings) -> str | None:
+    """The address of the privacy notice in force, for the foot of every mail; None when none is kept."""
+    notice = consent.newest_notice(session)
+    return f"{settings.public_url}/p/aviso/{quote(notice.version, safe='')}" if notice else None
 
 
 def message_id(keys: Keys, delivery_id: int, domain: str) -> str:

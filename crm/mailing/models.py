@@ -158,6 +158,41 @@ class CampaignVariant(Tracked, Base):
     __table_args__ = (sa.UniqueConstraint("campaign_id", "language"),)
 
 
+class CampaignRevision(Base):
+    """What a campaign said when it was saved: an undo goes back to it, and a conflict is told by it."""
+
+    __tablename__ = "campaign_revision"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaign.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    content: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
+    """A `schemas.CampaignIn`."""
+    restores: Mapped[int | None]
+    """The version that an undo brought back."""
+    account_id: Mapped[int | None]
+    """Who saved it; None for the API."""
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+    __table_args__ = (sa.UniqueConstraint("campaign_id", "version"),)
+
+
+class Trial(Base):
+    """A test mail of a campaign that was handed over, and what the server said."""
+
+    __tablename__ = "trial"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(sa.ForeignKey("campaign.id", ondelete="CASCADE"), index=True)
+    version: Mapped[int]
+    """Of the campaign that was tested."""
+    account_id: Mapped[int]
+    """Whose mailbox it went to: tests only go to accounts."""
+    accepted: Mapped[bool]
+    reason: Mapped[str] = mapped_column(sa.String(60), info=PLAIN)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+
+
 class Send(Tracked, Base):
     """One going out of a campaign: its hour, its frozen content, its state in the ledger."""
 

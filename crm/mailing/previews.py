@@ -51,7 +51,7 @@ def of_campaign(
     session: Session, campaign: Campaign, contact_id: int, settings: Settings, language: Language | None = None
 ) -> Preview:
     """A draft as a contact would get it now."""
-    compiled = campaigns.compile_variants(session, campaign)
+    compiled = campaigns.compile_variants(session, campaign, settings)
     return _preview(session, compiled, contacts.get(session, contact_id), settings, language, f"c{campaign.id}:p0")
 
 
@@ -78,7 +78,7 @@ def trial(
     account = accounts.by_email(session, to_address)
     if account is None or account.disabled_at is not None:
         raise InvalidInput("test_address_refused", field="to")
-    compiled = campaigns.compile_variants(session, campaign)
+    compiled = campaigns.compile_variants(session, campaign, settings)
     contact = contacts.get(session, contact_id or _first_person(session, campaign))
     content = _mail(session, _variant(compiled, contact, language), contact, account.email, settings, f"c{campaign.id}:p0")
     return Trial(account.email, content)

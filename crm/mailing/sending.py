@@ -109,6 +109,9 @@ async def run(database: Database, send_id: int, way: Way, should_stop: Callable[
         relay = relays.row_of(session, way.settings)
         if relay.resting_until is not None and relay.resting_until > clock.now():
             return 0
+        if not sends.is_as_confirmed(session, send_id):
+            sends.pause_if_sending(session, send_id, "content_changed")
+            return 0
         work = Drain(
             database=database,
             way=way,

@@ -20,7 +20,7 @@ from crm.database import keys_of, keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
 from crm.history import Actor
 from crm.mailing import audience, campaigns, deliveries, faults, links, relays
-from crm.mailing.compiling import Compiled
+from crm.mailing.compiling import Compiled, digest
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SendMode, SendState
 from crm.mailing.schemas import Counts, DeliveryOut, SendIn, SendOut
 from crm.mailing.splicing import SenderLine
@@ -38,6 +38,7 @@ OVER = (SendState.DONE, SendState.CANCELLED)
 REASONS: dict[str, str] = {
     "audience_grew": "Ahora llegaría a más personas que las confirmadas. Revise la audiencia; reanudar acepta el nuevo número.",
     "late": "Su hora pasó hace más de 60 minutos. Reanude si todavía conviene, o cancele.",
+    "content_changed": "El contenido guardado ya no es el confirmado. Cancele el envío, revise la campaña y confirme de nuevo.",
     "suppression_key_missing": "Falta la clave de la lista de exclusión. Restaure keys.json del respaldo y reanude.",
     "by_person": "Alguien del equipo puso el envío en pausa.",
     "hard_bounces": "Más del 5 % de los primeros 200 buzones no existen. Revise de dónde viene la lista antes de reanudar.",
@@ -97,7 +98,7 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
     )
     session.add(send)
     session.flush()
-    for language, compiled in campaigns.compile_variants(session, campaign).items():
+    for language, compiled in campaigns.compile_variants(session, campaign, settings).items():
         session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
     session.flush()
     return send
@@ -181,6 +182,8 @@ def _begin(session: Session, send: Send, settings: Settings, *, accepted: int) -
         consent.check_suppression_key(session)
     except Unavailable as error:
         return _hold(session, send, error.code)
+    if not is_as_confirmed(session, send.id):
+        return _hold(session, send, "content_changed")
     languages = languages_of(session, send.id)
     savepoint = session.begin_nested()
     recipients = deliveries.make(session, send, languages, relay_is_local=relays.is_local(settings))
@@ -272,6 +275,25 @@ def cancel(session: Session, send_id: int) -> Send:
     return send
 
 
+def stop_and_edit(session: Session, send_id: int) -> Send:
+    """Take back an order that has not begun, to mend its campaign; Conflict(send_begun) once mails may have left.
+
+    The hour that it had is told again by `hour_kept`.
+    """
+    send = get(session, send_id, lock=True)
+    if send.started_at is not None or send.state in OVER:
+        raise Conflict("send_begun")
+    return cancel(session, send_id)
+
+
+def hour_kept(session: Session, campaign_id: int) -> datetime | None:
+    """The hour of the last order of a campaign, if it was taken back before it began and is still to come."""
+    last = session.scalars(sa.select(Send).where(Send.campaign_id == campaign_id).order_by(Send.id.desc()).limit(1)).first()
+    if last is None or last.state is not SendState.CANCELLED or last.started_at or last.mode is not SendMode.AT:
+        return None
+    return last.starts_at if last.starts_at > clock.now() else None
+
+
 def finish_if_done(session: Session, send: Send) -> bool:
     """A send is done when nothing of it is pending, leaving or deferred."""
     if send.state is not SendState.SENDING:
@@ -287,6 +309,12 @@ def finish_if_done(session: Session, send: Send) -> bool:
 def languages_of(session: Session, send_id: int) -> list[Language]:
     """Languages that a send has a text for."""
     return list(session.scalars(sa.select(SendContent.language).where(SendContent.send_id == send_id)))
+
+
+def is_as_confirmed(session: Session, send_id: int) -> bool:
+    """Whether the frozen content is, to the letter, that which was confirmed."""
+    rows = session.scalars(sa.select(SendContent).where(SendContent.send_id == send_id))
+    return all(digest(row.compiled) == row.sha256 for row in rows)
 
 
 def contents(session: Session, send_id: int) -> dict[Language, Compiled]:

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from crm.errors import InvalidInput, NotFound
 from crm.mailing import fields
 from crm.mailing.models import ContentClass
-from crm.mailing.schemas import TemplateOut
+from crm.mailing.schemas import CampaignIn, TemplateOut, VariantIn
 from crm.people.models import Language, Purpose
 
 FOLDER = Path(__file__).parent.parent.parent / "templates" / "email"
@@ -36,6 +36,8 @@ class Template:
     description: str
     purpose: Purpose
     content_class: ContentClass
+    starter: VariantIn
+    """What a new draft begins with, in Spanish."""
 
 
 @cache
@@ -46,7 +48,8 @@ def all_templates() -> dict[str, Template]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
         name = path.parent.name
         purpose, content_class = Purpose(told["purpose"]), ContentClass(told["content_class"])
-        found[name] = Template(name, told["title"], told["description"], purpose, content_class)
+        begun = VariantIn.model_validate({"language": "es", **told["starter"]})
+        found[name] = Template(name, told["title"], told["description"], purpose, content_class, begun)
     return found
 
 
@@ -56,6 +59,12 @@ def get(name: str) -> Template:
     if template is None:
         raise NotFound("template_unknown", field="template")
     return template
+
+
+def starter(name: str, campaign_name: str) -> CampaignIn:
+    """A new draft of a template; NotFound(template_unknown), or pydantic's ValidationError for the name."""
+    template = get(name)
+    return CampaignIn(name=campaign_name, template=template.name, purpose=template.purpose, variants=[template.starter])
 
 
 def to_out(template: Template) -> TemplateOut:

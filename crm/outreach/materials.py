@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import files
+from crm.config import Settings
 from crm.database import keyset_page, search_key
 from crm.errors import InvalidInput, NotFound, TooLarge
 from crm.files import FILE_LIMIT, StoredFile
@@ -220,31 +221,36 @@ def file_of(session: Session, material: Material, version: Version = Version.WHO
     return files.read(session, sha256)
 
 
-def public_file(session: Session, public_name: str) -> StoredFile:
-    """The file of a public material by its unguessable name; NotFound(file_not_found) for all else, alike."""
+def public(session: Session, public_name: str) -> Material:
+    """A public material by its unguessable name; NotFound(file_not_found) for all else, alike."""
     asked = public_name if _PUBLIC_NAME.fullmatch(public_name) else ""
     material = session.scalar(sa.select(Material).where(Material.public_name == asked, Material.is_public))
     if material is None:
         raise NotFound("file_not_found")
-    return file_of(session, material)
+    return material
 
 
-def to_out(session: Session, material: Material) -> MaterialOut:
+def public_url(settings: Settings, material: Material) -> str | None:
+    """Where anybody may have the file of a material; None unless it is public and has one."""
+    return f"{settings.public_url}/p/materiales/{material.public_name}" if material.is_public and material.file_sha256 else None
+
+
+def to_out(session: Session, material: Material, settings: Settings) -> MaterialOut:
     """A material as the doors show it."""
-    return to_out_many(session, [material])[0]
+    return to_out_many(session, [material], settings)[0]
 
 
-def to_out_many(session: Session, materials: Sequence[Material]) -> list[MaterialOut]:
+def to_out_many(session: Session, materials: Sequence[Material], settings: Settings) -> list[MaterialOut]:
     """Materials as the doors show them, their files read in one query."""
     wanted = {material.file_sha256 for material in materials if material.file_sha256}
     rows = session.execute(
         sa.select(StoredFile.sha256, StoredFile.media_type, StoredFile.size).where(StoredFile.sha256.in_(wanted))
     )
     stored = {sha256: (media_type, size) for sha256, media_type, size in rows}
-    return [_to_out(material, stored.get(material.file_sha256 or "")) for material in materials]
+    return [_to_out(material, stored.get(material.file_sha256 or ""), public_url(settings, material)) for material in materials]
 
 
-def _to_out(material: Material, stored: tuple[str, int] | None) -> MaterialOut:
+def _to_out(material: Material, stored: tuple[str, int] | None, url: str | None) -> MaterialOut:
     file = FileOut(name=material.file_name or "", media_type=stored[0], size=stored[1]) if stored else None
     return MaterialOut(
         id=material.id,
@@ -261,6 +267,7 @@ def _to_out(material: Material, stored: tuple[str, int] | None) -> MaterialOut:
         link_host=host_of(material.link) if material.link else None,
         is_public=material.is_public,
         public_name=material.public_name if material.is_public else None,
+        public_url=url,
         missing=missing_texts(material),
         created_at=material.created_at,
     )

@@ -5,6 +5,7 @@ Everything that leaves here was encoded by us: no EXIF, GPS, comments, profiles 
 
 from dataclasses import dataclass
 from io import BytesIO
+from threading import BoundedSemaphore
 
 from PIL import Image, ImageCms, ImageOps
 
@@ -24,6 +25,10 @@ MAIL_LEAST_WIDTH = 600
 """A picture of a mail is not made narrower than this only to weigh less."""
 THUMBNAIL_SIDE = 320
 
+AT_ONCE = 2
+"""Most pictures that are worked on at once in a process: of the largest, each takes hundreds of megabytes."""
+
+_turns = BoundedSemaphore(AT_ONCE)
 _FORMATS = {PNG: "PNG", JPEG: "JPEG", WEBP: "WEBP"}
 _WHITE = (255, 255, 255)
 
@@ -50,16 +55,18 @@ class Picture:
 def prepare(body: bytes, media_type: str) -> Picture:
     """Check, decode and draw again a picture of a type told by `formats.recognise`.
 
-    Errors: file_broken, file_not_what_it_says, picture_too_large, picture_animated.
+    It waits while `AT_ONCE` others are worked on. Errors: file_broken, file_not_what_it_says, picture_too_large,
+    picture_animated.
     """
     shape = shape_of(body, media_type)
     _check_pixels(shape.width, shape.height)
-    image = _decode(body[: shape.end], media_type)
-    return Picture(
-        whole=_encode_whole(image, media_type, lossless=body[12:16] == b"VP8L" or body[30:34] == b"VP8L"),
-        mail=encode_for_mail(image),
-        thumbnail=_encode_thumbnail(image),
-    )
+    with _turns:
+        image = _decode(body[: shape.end], media_type)
+        return Picture(
+            whole=_encode_whole(image, media_type, lossless=body[12:16] == b"VP8L" or body[30:34] == b"VP8L"),
+            mail=encode_for_mail(image),
+            thumbnail=_encode_thumbnail(image),
+        )
 
 
 def _check_pixels(width: int, height: int) -> None:

@@ -98,6 +98,8 @@ class MaterialOut(BaseModel):
     is_public: bool
     public_name: str | None
     """Name of its file on the public path; null unless it is public."""
+    public_url: str | None
+    """Where anybody may have its file, without signing in; null unless it is public and has one."""
     missing: list[str]
     """What it lacks before it can be sent: `alt_text_missing`, `full_text_missing`."""
     created_at: datetime

@@ -20,6 +20,7 @@ from crm.people.schemas import ConsentIn
 from crm.people.suppression import LEFT
 from crm.people.suppression import check_suppression_key as check_suppression_key
 from crm.people.suppression import is_suppressed as is_suppressed
+from crm.people.suppression import lift_bounce as lift_bounce
 from crm.people.suppression import suppress as suppress
 
 OWN_ACT = "page"
@@ -217,6 +218,18 @@ def mail_state_of(contact: Contact) -> str:
     return "ok" if ConsentState.GRANTED in said else "unsubscribed" if said else "no_consent"
 
 
+def reached_by(session: Session, contact: Contact) -> list[Purpose]:
+    """The purposes that reach a loaded contact by mail now: those for which `skip_reason` tells none."""
+    reasons = {row.reason for address in contact.addresses for row in address.suppressions}
+    active = active_addresses(contact)
+    if contact.blocked_at is not None or reasons & set(LEFT) or not active or active[0].suppressions:
+        return []
+    said = {row.purpose: row.state for row in last_words(contact) if row.channel is Channel.EMAIL}
+    decided = dict(session.execute(sa.select(PurposeRule.purpose, PurposeRule.legacy_may_receive)).all())
+    legacy = {one for one in Purpose if decided.get(one, one in SHIPPED_RULE)} if not contact.consents else set()
+    return [one for one in Purpose if said.get(one) is ConsentState.GRANTED or one in legacy]
+
+
 # --- people of whom no consent is recorded -----------------------------------------------------------------------------------
 
 
@@ -237,6 +250,14 @@ def set_purpose_rule(session: Session, purpose: Purpose, legacy_may_receive: boo
     rule.legacy_may_receive, rule.ground = legacy_may_receive, ground.strip()
     session.flush()
     return rule
+
+
+def newest_notice(session: Session) -> PrivacyNotice | None:
+    """The privacy notice in force today, by the calendar of Mexico City; None when none is kept."""
+    today = clock.institute_time(clock.now()).date()
+    in_force = PrivacyNotice.valid_from.is_(None) | (PrivacyNotice.valid_from <= today)
+    by_age = (PrivacyNotice.valid_from.desc().nulls_last(), PrivacyNotice.id.desc())
+    return session.scalars(sa.select(PrivacyNotice).where(in_force).order_by(*by_age).limit(1)).first()
 
 
 def get_notice(session: Session, version: str) -> PrivacyNotice:

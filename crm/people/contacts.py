@@ -18,6 +18,7 @@ from crm.people.consent import record as record_consent
 from crm.people.merging import NAMES
 from crm.people.models import Contact, EmailAddress, Post, RowStatus
 from crm.people.names import display_name, list_name
+from crm.people.places import city_for, place_of
 from crm.people.schemas import CityOut, ConsentOut, ContactIn, ContactOut, ContactPatch, EmailOut
 from crm.people.schemas import Taken as Taken
 from crm.people.suppression import check_suppression_key
@@ -83,6 +84,19 @@ def change(session: Session, contact_id: int, data: ContactPatch, *, version: in
         record_consent(session, contact_id, said, source=source_of(session))
     session.expire(contact)
     return get(session, contact_id)
+
+
+def settle_city(session: Session, contact_id: int, geoname_id: int) -> Contact:
+    """Say which city a person lives in, of several of one name; NotFound(contact_not_found, city_not_found)."""
+    place = place_of(geoname_id)
+    if place is None:
+        raise NotFound("city_not_found")
+    contact = get(session, contact_id)
+    city = city_for(session, place)
+    if contact.city_id != city.id:
+        contact.city, contact.city_id, contact.city_as_typed, contact.country = city, city.id, None, city.country
+        session.flush()
+    return contact
 
 
 def find(

@@ -1,6 +1,6 @@
 """Imports: a spreadsheet taken in, row by row accounted for.
 
-A check is the same walk as the import, in a savepoint that is rolled back. An import goes in batches, each a transaction of
+A check is the same walk as the import, in a rehearsal that is undone. An import goes in batches, each a transaction of
 its own that also says how far it got: a run that was cut goes on after the last whole batch, and nobody comes in twice.
 """
 
@@ -8,7 +8,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
 from pathlib import PurePath
@@ -30,6 +30,9 @@ from crm.people.taking_in import take_in_many
 
 BATCH = 1_000
 """Rows of one transaction: short enough that nobody waits for it, long enough that its commit costs little."""
+
+ROWS_KEPT = 10_000
+"""Most rows that a check tells one by one; of the others it tells how many there are."""
 
 _FIELDS = {
     "address_invalid": "emails",
@@ -89,6 +92,9 @@ class Checked:
     """What an import of the file would do. Nothing was written; ids of people who do not exist yet are None."""
 
     rows: list[RowResult]
+    """The first `ROWS_KEPT` of the rows that have a code: those refused or to be reviewed."""
+    coded: int
+    """How many have one."""
     counts: dict[str, int]
     columns: Columns
 
@@ -96,28 +102,42 @@ class Checked:
 # --- check -----------------------------------------------------------------------------------------------------------------
 
 
-def check(session: Session, source: Source, file_name: str, *, basis: Basis | None = None) -> Checked:
-    """Tell row by row what an import would create, change or refuse, and why; nothing stays written.
+def check(database: Database, source: Source, file_name: str, *, basis: Basis | None = None) -> Checked:
+    """Tell what an import would create, change or refuse, and of which rows and why; nothing stays written, nobody waits.
 
-    The session must be one that may write: the rows are taken in and rolled back. Errors: those of `begin`.
+    The rows are taken in as an import would, in a rehearsal. Errors: those of `begin`.
     """
     _read_through(source, file_name)
     consents = basis.consents() if basis else []
-    accepted = _accept(session, source, file_name)
-    results: list[RowResult] = []
-    savepoint = session.begin_nested()
-    try:
+    told = _Told()
+    with database.rehearsal() as session:
+        accepted = _accept(session, source, file_name)
         tried = _new_import(session, accepted, file_name, basis)
         for batch in _batches(accepted.rows):
             with _collector_at_rest():
                 taken = _take(session, accepted.columns, batch, consents, tried.id)
                 _write(session, tried.id, taken)
-            results += taken
-    finally:
-        savepoint.rollback()
-    made = {result.contact_id for result in results if result.status is RowStatus.CREATED}
-    shown = [replace(result, contact_id=None) if result.contact_id in made else result for result in results]
-    return Checked(shown, _count(shown), accepted.columns)
+            told.add(taken)
+    return Checked(told.rows, told.coded, {status.value: told.counts[status] for status in RowStatus}, accepted.columns)
+
+
+@dataclass
+class _Told:
+    """What is kept of the rows of a check: little, however many there are."""
+
+    rows: list[RowResult] = field(default_factory=list)
+    coded: int = 0
+    counts: Counter[RowStatus] = field(default_factory=Counter)
+    made: set[int | None] = field(default_factory=set)
+    """Ids of people who exist only in the rehearsal."""
+
+    def add(self, results: Sequence[RowResult]) -> None:
+        self.counts.update(result.status for result in results)
+        self.made.update(result.contact_id for result in results if result.status is RowStatus.CREATED)
+        coded = [result for result in results if result.code]
+        self.coded += len(coded)
+        for result in coded[: ROWS_KEPT - len(self.rows)]:
+            self.rows.append(replace(result, contact_id=None) if result.contact_id in self.made else result)
 
 
 # --- import ----------------------------------------------------------------------------------------------------------------

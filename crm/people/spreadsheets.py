@@ -35,6 +35,8 @@ _SNIFFED_BYTES = 2**16
 _SNIFFED_ROWS = 50
 _DELIMITERS = (",", ";", "\t")
 _UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_LIMIT_OF_CSV = "field larger than field limit"
+"""How the reader of the standard library says that a cell is over `csv.field_size_limit`."""
 _ZIP = b"PK\x03\x04"
 _NOT_TEXT = (_ZIP, b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf", b"\xff\xfe", b"\xfe\xff")
 _NOT_XML = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".bin", ".vml", ".svg", "/")
@@ -52,7 +54,7 @@ class Spreadsheet:
     delimiter: str = ","
 
     def rows(self) -> Iterator[Row]:
-        """Rows that hold something, in order, header included; InvalidInput(sheet_malformed) names the row that breaks."""
+        """Rows that hold something, in order, header included; sheet_malformed and sheet_cell_too_long name the row that breaks."""
         rows = _csv_rows(self) if self.kind == "csv" else _xlsx_rows(self.source)
         return ((number, cells) for number, cells in rows if any(map(str.strip, cells)))
 
@@ -146,7 +148,11 @@ def _csv_rows(sheet: Spreadsheet) -> Iterator[Row]:
             for number, cells in enumerate(csv.reader(text, delimiter=sheet.delimiter, strict=True), start=1):
                 yield number, cells
         except csv.Error as error:
-            raise _malformed(number + 1) from error
+            raise (_cell_too_long if _LIMIT_OF_CSV in str(error) else _malformed)(number + 1) from error
+
+
+def _cell_too_long(row: int) -> CrmError:
+    return InvalidInput("sheet_cell_too_long", field="file", row=f"{row:,}", limit=csv.field_size_limit() // 2**10)
 
 
 def _malformed(row: int) -> CrmError:

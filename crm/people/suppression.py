@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from crm import clock, history
 from crm.database import JOURNAL_FILE, insert_new, keys_of
-from crm.errors import Unavailable
+from crm.errors import Conflict, InvalidInput, Unavailable
 from crm.people.addresses import address_key
 from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionReason
 
@@ -89,6 +89,50 @@ def _revoke_granted(session: Session, address_hash: str, reason: SuppressionReas
         for row in session.scalars(granted)
     )
     session.flush()
+
+
+def lift_bounce(session: Session, address: str, reason_in_words: str) -> None:
+    """Write again to an address that had only bounced; the written reason stays in the history of its person.
+
+    Conflict(suppression_stays) for who left, whom nobody brings back; Conflict(not_bounced) when there is nothing to lift.
+    InvalidInput(address_invalid, lift_reason_required).
+    """
+    told = reason_in_words.strip()
+    if not told:
+        raise InvalidInput("lift_reason_required", field="reason")
+    address_hash = keys_of(session).suppression_hash(address_key(address))
+    session.flush()
+    rows = session.scalars(sa.select(Suppression).where(Suppression.address_hash == address_hash)).all()
+    if any(row.reason in LEFT for row in rows):
+        raise Conflict("suppression_stays")
+    if not rows:
+        raise Conflict("not_bounced")
+    bounced = rows[0]
+    session.delete(bounced)
+    session.flush()
+    _record_lift(session, bounced, told)
+    line = {name: getattr(bounced, name) for name in _LINE}
+    _write_after_commit(session, {**line, "recorded_at": clock.now(), "lifted": True})
+
+
+def _record_lift(session: Session, bounced: Suppression, told: str) -> None:
+    owners = sa.select(EmailAddress.contact_id).where(EmailAddress.suppression_hash == bounced.address_hash).distinct()
+    roots: list[tuple[str, int]] = [("contact", contact_id) for contact_id in session.scalars(owners)]
+    history.record(
+        session,
+        [
+            history.Entry(
+                history.Action.REMOVE,
+                "suppression",
+                bounced.id,
+                root,
+                root_id,
+                plain={"reason": [bounced.reason.value, None], "happened_on": [bounced.happened_on.isoformat(), None]},
+                personal={"proof": [bounced.proof, None], "lifted_because": [None, told]},
+            )
+            for root, root_id in roots or [("suppression", bounced.id)]
+        ],
+    )
 
 
 def reasons_of(session: Session, hashes: Iterable[str]) -> dict[str, set[SuppressionReason]]:
@@ -181,26 +225,49 @@ def _plain(value: date | datetime) -> str:
 def reconcile_journal(session: Session) -> int:
     """Make database and journal remember the same, at every start: returns how many the database had forgotten."""
     taken = take_journal(session)
-    told = {(row["address_hash"], row["reason"]) for row in _lines(session.info["journal"])}
+    told = _last_words(session.info["journal"])
     columns = [Suppression.__table__.c[name] for name in _LINE]
     stored = [dict(row) for row in session.execute(sa.select(*columns).order_by(Suppression.id)).mappings()]
-    session.info["journal_unwritten"].extend(row for row in stored if (row["address_hash"], row["reason"]) not in told)
+    session.info["journal_unwritten"].extend(row for row in stored if not _stands(told.get((row["address_hash"], row["reason"]))))
     if session.info["journal_unwritten"]:
         _write_unwritten(session)
     return taken
 
 
 def take_journal(session: Session) -> int:
-    """Add to the database what only the journal remembers (after restoring an older backup); returns how many were added."""
-    stored = {(row.address_hash, row.reason) for row in session.execute(sa.select(Suppression.address_hash, Suppression.reason))}
-    missing = {(line["address_hash"], line["reason"]): line for line in _lines(session.info["journal"])}
-    rows = [{**line, "proof": JOURNAL_FILE} for mark, line in missing.items() if mark not in stored]
+    """Make the database remember what the journal does (after restoring an older backup): bounces that were lifted are lifted
+    again. Returns how many suppressions were added."""
+    columns = (Suppression.address_hash, Suppression.reason, Suppression.recorded_at)
+    stored = {(row.address_hash, row.reason): row.recorded_at for row in session.execute(sa.select(*columns))}
+    told = _last_words(session.info["journal"])
+    for mark, line in told.items():
+        if line["lifted"] and mark in stored and stored[mark] < line["recorded_at"]:
+            session.execute(sa.delete(Suppression).where(Suppression.address_hash == mark[0], Suppression.reason == mark[1]))
+    missing = [line for mark, line in told.items() if _stands(line) and mark not in stored]
+    rows = [{**{name: line[name] for name in _LINE}, "proof": JOURNAL_FILE} for line in missing]
     insert_new(session, Suppression.__table__, rows, unique=["address_hash", "reason"])
     return len(rows)
 
 
+def _stands(line: dict[str, Any] | None) -> bool:
+    return line is not None and not line["lifted"]
+
+
+def _last_words(path: Path) -> dict[tuple[str, SuppressionReason], dict[str, Any]]:
+    """The last line of each address and reason, by the instant that it tells: a line that waited for the disk comes late.
+    Of two of one instant the suppression stands."""
+    last: dict[tuple[str, SuppressionReason], dict[str, Any]] = {}
+    for line in _lines(path):
+        mark = line["address_hash"], line["reason"]
+        before = last.get(mark)
+        if before is None or (line["recorded_at"], not line["lifted"]) >= (before["recorded_at"], not before["lifted"]):
+            last[mark] = line
+    return last
+
+
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The suppressions of a journal. A line that was cut is passed over: its suppression is in the database, or was undone."""
+    """The suppressions of a journal, and the bounces that were ``lifted``. A line that was cut is passed over: its suppression
+    is in the database, or was undone."""
     if not path.exists():
         return
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
@@ -212,6 +279,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 "reason": SuppressionReason(line["reason"]),
                 "happened_on": date.fromisoformat(line["happened_on"]),
                 "recorded_at": datetime.fromisoformat(line["recorded_at"]),
+                "lifted": line.get("lifted") is True and line["reason"] == SuppressionReason.BOUNCED,
             }
         except (ValueError, LookupError, TypeError):
             log.error("journal_line_unreadable", line=number)

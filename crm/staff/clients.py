@@ -9,12 +9,12 @@ import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import InvalidInput, NotFound, NotSignedIn
-from crm.staff.models import ApiCall, ApiClient
+from crm.staff.models import ApiAnswer, ApiCall, ApiClient
 from crm.staff.rights import SCOPES
 
 KEY_DAYS = 365
@@ -22,6 +22,8 @@ KEY_DAYS = 365
 KEY_MARK = "rvc"
 USE_NOTED_EVERY = timedelta(minutes=1)
 NAME_MOST = 200
+ANSWERS_KEPT = timedelta(days=1)
+"""How long a creation under an Idempotency-Key is remembered."""
 
 
 def create(session: Session, name: str, responsible: str, scopes: Iterable[str], days: int = KEY_DAYS) -> tuple[ApiClient, str]:
@@ -102,6 +104,11 @@ def log_call(session: Session, client_id: int, method: str, route: str, status: 
         .execution_options(synchronize_session=False)
     )
     session.flush()
+
+
+def forget_answers(session: Session) -> None:
+    """Delete the kept answers of creations that are more than `ANSWERS_KEPT` old: they hold what people told."""
+    session.execute(delete(ApiAnswer).where(ApiAnswer.at < clock.now() - ANSWERS_KEPT))
 
 
 def _digest(key: str) -> str:

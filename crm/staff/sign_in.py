@@ -7,14 +7,15 @@ in any case, and at once when its account is disabled.
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from sqlalchemy import delete, event, func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from crm import clock, history
-from crm.database import keys_of
+from crm.database import Database, keys_of, one_at_a_time
 from crm.errors import NotSignedIn, TooMany
 from crm.history import Actor, ActorKind
 from crm.staff import accounts
@@ -30,20 +31,25 @@ FAILURES_OF_NETWORK = 20
 """Failures in a `WINDOW` after which the next tries are refused unread."""
 
 
-def sign_in(session: Session, email: str, password: str, network: str) -> tuple[StaffSession, str]:
+def sign_in(database: Database, email: str, password: str, network: str) -> tuple[StaffSession, str]:
     """Open a session for an account; return it and the token for the cookie.
 
     ``network`` is the address that the request came from. NotSignedIn(sign_in_failed) whatever was wrong, after the same
-    work; TooMany(too_many_sign_ins). A failure is remembered even though its transaction is rolled back by the error.
+    work; TooMany(too_many_sign_ins). The caller holds no transaction: a try is counted as a failure, and committed, before
+    its password is read, so that of many tries at once no more are read than of one after another; and while the password
+    is being read, which takes long on purpose, no transaction is open.
     """
-    marks = (_mark(session, "address", accounts.typed_key(email) or email), _mark(session, "network", _network(network)))
-    _refuse_many(session, marks)
-    account = session.scalar(select(Account).where(Account.email == accounts.typed_key(email)).with_for_update())
-    if not accounts.password_is_right(account, password) or account is None:
-        _remember(session, marks, account.id if account else None)
-        raise NotSignedIn("sign_in_failed")
-    session.execute(delete(SignInAttempt).where(SignInAttempt.key == marks[0]))
-    return _open(session, account)
+    with database.session() as session:
+        attempt = _attempt(session, email, network)
+        account = session.scalar(select(Account).where(Account.email == accounts.typed_key(email)))
+    is_right = accounts.password_is_right(account, password)
+    if is_right and account is not None:
+        with database.session() as session:
+            if opened := _enter(session, account, attempt):
+                return opened
+    with database.session() as session:
+        history.note(session, "account", account.id if account else None, event="sign_in_refused")
+    raise NotSignedIn("sign_in_failed")
 
 
 def session_of(session: Session, token: str) -> tuple[StaffSession, Account] | None:
@@ -74,6 +80,16 @@ def touch(session: Session, staff_session: StaffSession) -> None:
 def sign_out(session: Session, staff_session: StaffSession) -> None:
     """End a session. Twice is the same as once."""
     session.execute(delete(StaffSession).where(StaffSession.id == staff_session.id))
+
+
+def _enter(session: Session, checked: Account, attempt: "_Attempt") -> tuple[StaffSession, str] | None:
+    """Forget the failures of the address and open a session; None if the account was changed while its password was read."""
+    account = session.scalar(select(Account).where(Account.id == checked.id).with_for_update())
+    if account is None or account.disabled_at is not None or account.password_hash != checked.password_hash:
+        return None
+    of_network = SignInAttempt.id == attempt.network_row
+    session.execute(delete(SignInAttempt).where((SignInAttempt.key == attempt.address_mark) | of_network))
+    return _open(session, account)
 
 
 def _open(session: Session, account: Account) -> tuple[StaffSession, str]:
@@ -111,6 +127,27 @@ def _network(address: str) -> str:
     return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else str(parsed)
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """A try that was written as a failure before anybody knows how it ends."""
+
+    address_mark: str
+    network_row: int
+
+
+def _attempt(session: Session, email: str, network: str) -> _Attempt:
+    """Count a try as a failure; TooMany(too_many_sign_ins), uncounted, when there were too many already."""
+    of_address = _mark(session, "address", accounts.typed_key(email) or email)
+    of_network = _mark(session, "network", _network(network))
+    one_at_a_time(session, of_address, of_network)
+    _refuse_many(session, (of_address, of_network))
+    session.execute(delete(SignInAttempt).where(SignInAttempt.at < clock.now() - WINDOW))
+    network_row = SignInAttempt(key=of_network)
+    session.add_all([SignInAttempt(key=of_address), network_row])
+    session.flush()
+    return _Attempt(of_address, network_row.id)
+
+
 def _refuse_many(session: Session, marks: tuple[str, str]) -> None:
     counted = select(SignInAttempt.key, func.count(SignInAttempt.id)).where(
         SignInAttempt.key.in_(marks), SignInAttempt.at > clock.now() - WINDOW
@@ -118,21 +155,3 @@ def _refuse_many(session: Session, marks: tuple[str, str]) -> None:
     failures = {row[0]: row[1] for row in session.execute(counted.group_by(SignInAttempt.key))}
     if failures.get(marks[0], 0) >= FAILURES_OF_ADDRESS or failures.get(marks[1], 0) >= FAILURES_OF_NETWORK:
         raise TooMany("too_many_sign_ins", minutes=int(WINDOW.total_seconds() // 60))
-
-
-def _remember(session: Session, marks: tuple[str, str], account_id: int | None) -> None:
-    """Write a failure now and, if the error rolls this transaction back, once more in one of its own."""
-
-    def write_again(undone: Session) -> None:
-        with Session(undone.get_bind()) as own, own.begin():
-            _write_failure(own, marks, account_id)
-
-    _write_failure(session, marks, account_id)
-    event.listen(session, "after_rollback", write_again, once=True)
-
-
-def _write_failure(session: Session, marks: tuple[str, str], account_id: int | None) -> None:
-    session.execute(delete(SignInAttempt).where(SignInAttempt.at < clock.now() - WINDOW))
-    session.add_all(SignInAttempt(key=mark) for mark in marks)
-    session.flush()
-    history.note(session, "account", account_id, event="sign_in_refused")

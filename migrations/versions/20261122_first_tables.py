@@ -309,6 +309,30 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_organization')),
     sa.UniqueConstraint('key', name=op.f('uq_organization_key'))
     )
+    op.create_table('campaign_revision',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('campaign_id', sa.Integer(), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('content', Json, nullable=False),
+    sa.Column('restores', sa.Integer(), nullable=True),
+    sa.Column('account_id', sa.Integer(), nullable=True),
+    sa.Column('at', UtcDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['campaign_id'], ['campaign.id'], name=op.f('fk_campaign_revision_campaign_id_campaign'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_campaign_revision')),
+    sa.UniqueConstraint('campaign_id', 'version', name=op.f('uq_campaign_revision_campaign_id_version'))
+    )
+    op.create_table('trial',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('campaign_id', sa.Integer(), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('account_id', sa.Integer(), nullable=False),
+    sa.Column('accepted', sa.Boolean(), nullable=False),
+    sa.Column('reason', sa.String(length=60), nullable=False),
+    sa.Column('at', UtcDateTime(), nullable=False),
+    sa.ForeignKeyConstraint(['campaign_id'], ['campaign.id'], name=op.f('fk_trial_campaign_id_campaign'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_trial'))
+    )
+    op.create_index(op.f('ix_trial_campaign_id'), 'trial', ['campaign_id'], unique=False)
     op.create_table('send',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('campaign_id', sa.Integer(), nullable=False),
@@ -552,6 +576,9 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f('ix_send_campaign_id'))
 
     op.drop_table('send')
+    op.drop_index(op.f('ix_trial_campaign_id'), table_name='trial')
+    op.drop_table('trial')
+    op.drop_table('campaign_revision')
     op.drop_table('organization')
     op.drop_table('material')
     with op.batch_alter_table('contact', schema=None) as batch_op:

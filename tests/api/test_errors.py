@@ -45,6 +45,17 @@ def test_names_each_field_that_is_wrong_and_repeats_nothing_that_was_written(too
     assert "secreto" not in answer.text.replace('"field":"secreto"', "")
 
 
+def test_tells_a_hundred_fields_of_a_body_that_is_wrong_from_end_to_end(tool: TestClient) -> None:
+    told = tool.post("/contacts", json={f"campo{number}": 1 for number in range(5_000)}).json()
+    assert (told["code"], len(told["errors"])) == ("invalid_input", 100)
+
+
+def test_refuses_a_body_of_many_thousand_fields_before_it_looks_at_each(tool: TestClient) -> None:
+    for body in ({f"campo{number}": 1 for number in range(300_000)}, {"items": [1] * 300_000}):
+        refused = tool.post("/contacts/batch", json=body)
+        assert (refused.status_code, refused.json()["code"], refused.json()["errors"]) == (422, "body_too_wide", [])
+
+
 def test_tells_unknown_routes_and_methods_alike(tool: TestClient) -> None:
     assert tool.get("/nada").json()["code"] == "route_not_found"
     refused = tool.delete("/contacts")

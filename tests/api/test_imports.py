@@ -23,6 +23,12 @@ def test_checks_a_sheet_and_saves_nothing(tool: TestClient) -> None:
     assert tool.get("/contacts").json()["items"] == []
 
 
+def test_says_how_many_rows_are_left_out_of_the_answer(tool: TestClient) -> None:
+    sheet = "Nombre,Correo\n" + "".join(f"Luz,luz{number}(at)example.org\n" for number in range(203))
+    for told in (take_in(tool, sheet.encode(), dry_run="true").json(), take_in(tool, sheet.encode()).json()):
+        assert (len(told["rows"]), told["rows_left_out"], told["counts"]["refused"]) == (200, 3, 203)
+
+
 def test_takes_in_a_sheet_and_the_second_time_changes_nothing(tool: TestClient) -> None:
     first = take_in(tool).json()
     assert first["counts"] == {"created": 1, "updated": 0, "unchanged": 0, "refused": 1}

@@ -1,16 +1,18 @@
 """Previews and tests: the real mail, with the links of no one, to accounts only."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.orm import Session
 
+from crm import clock
 from crm.config import Settings
 from crm.database import Database, keys_of
 from crm.errors import InvalidInput
 from crm.mailing import campaigns, deliveries, links, previews, relays, sends
 from crm.mailing.schemas import SendIn
-from crm.people.models import Language
+from crm.people.models import Language, PrivacyNotice
 from crm.staff import accounts
 from tests.mailing.factories import NOW, TEXT, begun, campaign, marker, move, network, way
 from tests.mailing.mail_server import MailServer, running
@@ -114,3 +116,20 @@ def test_refuses_an_order_for_more_people_than_were_confirmed(session: Session, 
     with pytest.raises(Exception, match="count_changed"):
         sends.order(session, campaign(session).id, SendIn(when=NOW, confirmed_count=2), settings)
     assert relays.is_local(settings)
+
+
+def test_links_to_the_privacy_notice_in_force_and_to_none_that_is_not_kept(session: Session, settings: Settings) -> None:
+    contact_id, written = network(session, 1)[0], campaign(session)
+    seen = previews.of_campaign(session, written, contact_id, settings)
+    assert "/p/aviso/" not in seen.html + seen.text
+    today = clock.institute_time(clock.now()).date()
+    for version, days in (("2026 2", -10), ("2026-1", -300), ("2027-1", 10)):
+        session.add(PrivacyNotice(version=version, text="Aviso", valid_from=today + timedelta(days=days)))
+    session.add(PrivacyNotice(version="sin fecha", text="Aviso"))
+    session.flush()
+    address = f"{settings.public_url}/p/aviso/2026%202"
+    seen = previews.of_campaign(session, written, contact_id, settings)
+    assert f'href="{address}"' in seen.html
+    assert address in seen.text
+    order = sends.order(session, written.id, SendIn(when=NOW), settings)
+    assert address in previews.of_send(session, order, contact_id, settings).text

@@ -17,7 +17,7 @@ from crm.errors import Conflict, InvalidInput
 from crm.mailing import campaigns, deliveries, relays, sends
 from crm.mailing.deliveries import Settled
 from crm.mailing.faults import Reply, Step, judge
-from crm.mailing.models import Delivery, DeliveryState, Relay, SendMode, SendState
+from crm.mailing.models import Delivery, DeliveryState, Relay, SendContent, SendMode, SendState
 from crm.mailing.schemas import CampaignIn, SendIn, When
 from crm.people import consent, contacts
 from crm.people.models import Contact, EmailAddress, SuppressionReason
@@ -378,6 +378,38 @@ def test_keeps_the_content_that_was_confirmed(database: Database, settings: Sett
     with running() as server:
         move(database, send_id, way(settings, server))
     assert all("Otro texto" not in accepted.text() for accepted in server.accepted)
+
+
+def alter(session: Session, send_id: int) -> None:
+    """Change a letter of what was confirmed, past every verb."""
+    content = session.scalars(sa.select(SendContent).where(SendContent.send_id == send_id)).one()
+    content.compiled = {**content.compiled, "subject": ["Otro asunto"]}
+
+
+def test_holds_a_send_whose_content_is_not_what_was_confirmed(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        network(session, 2)
+        held = sends.order(session, campaign(session).id, SendIn(when=NOW), settings)
+        alter(session, held.id)
+    with database.session() as session:
+        held = sends.start(session, held.id, settings)
+        assert (held.state, held.reason) == (SendState.HELD, "content_changed")
+        assert "ya no es el confirmado" in (sends.to_out(session, held).sentence or "")
+        assert deliveries.counts(session, held.id).pending == 0
+    with database.session() as session:
+        assert sends.resume(session, held.id, settings).state is SendState.HELD
+
+
+def test_pauses_a_send_whose_content_changes_on_its_way(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        send = begun(session, settings, 2)
+        alter(session, send.id)
+    with running() as server:
+        assert move(database, send.id, way(settings, server)) == 0
+    assert server.accepted == []
+    with database.session(write=False) as session:
+        paused = sends.get(session, send.id)
+        assert (paused.state, paused.reason) == (SendState.PAUSED, "content_changed")
 
 
 def test_puts_in_doubt_what_nobody_finished_and_settles_it_by_proof(database: Database, settings: Settings) -> None:

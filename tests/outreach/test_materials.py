@@ -2,7 +2,10 @@
 
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from threading import Semaphore
+from time import sleep
 from typing import Any
 
 import pytest
@@ -16,12 +19,14 @@ from pypdf.generic import ArrayObject, DictionaryObject, NameObject, StreamObjec
 from sqlalchemy.orm import Session
 
 from crm import files
+from crm.config import Settings
 from crm.errors import SENTENCES, InvalidInput, NotFound, TooLarge
-from crm.outreach import materials
+from crm.outreach import materials, pictures
 from crm.outreach.models import Material, MaterialKind
 from crm.outreach.pictures import MAIL_BYTES, MAIL_WIDTH, PIXEL_LIMIT
 from crm.outreach.schemas import MaterialIn, MaterialPatch
 
+SETTINGS = Settings(base_url="https://red.example.org")
 MARKER = "Ubicacion secreta 194326"
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
@@ -87,7 +92,7 @@ def test_creates_a_material_from_a_picture(session: Session, kind: str) -> None:
     assert media_type in ("image/png", "image/jpeg")
     assert opened(picture).size == (material.width, material.height) == (1200, 600)
     assert max(opened(materials.file_of(session, material, materials.Version.THUMBNAIL).body).size) == 320
-    out = materials.to_out(session, material)
+    out = materials.to_out(session, material, SETTINGS)
     assert out.file is not None
     assert (out.file.size, out.missing, out.alt_text) == (whole.size, [], "Una boleta")
     assert out.file.name.startswith("Folleto v2.1 final.")
@@ -111,7 +116,7 @@ def test_needs_a_file_unless_it_is_a_video(session: Session) -> None:
 def test_creates_a_video_with_and_without_thumbnail(session: Session) -> None:
     video = told(MaterialKind.VIDEO, link=" https://Video.example.org/v?id=1 ")
     bare = materials.create(session, video, body=None, file_name=None)
-    out = materials.to_out(session, bare)
+    out = materials.to_out(session, bare, SETTINGS)
     assert (out.file, out.width, out.link, out.link_host) == (None, None, "https://Video.example.org/v?id=1", "video.example.org")
     with pytest.raises(InvalidInput, match="material_has_no_picture"):
         materials.image_for_mail(session, bare)
@@ -178,14 +183,17 @@ def test_gives_a_file_without_sign_in_only_when_it_is_public(session: Session) -
     assert material.file_sha256 == other.file_sha256
     assert len({material.public_name, other.public_name}) == 2
     assert len(material.public_name) >= 32
-    assert materials.to_out(session, material).public_name is None
+    assert materials.to_out(session, material, SETTINGS).public_url is None
+    assert materials.to_out(session, material, SETTINGS).public_name is None
     for name in (material.public_name, "", "a\0", "x" * 5000, "%"):
         with pytest.raises(NotFound, match="file_not_found"):
-            materials.public_file(session, name)
+            materials.public(session, name)
     materials.change(session, material.id, MaterialPatch(is_public=True))
-    assert materials.public_file(session, material.public_name).sha256 == material.file_sha256
+    assert materials.public(session, material.public_name) is material
+    address = f"https://red.example.org/p/materiales/{material.public_name}"
+    assert materials.to_out(session, material, SETTINGS).public_url == address
     with pytest.raises(NotFound, match="file_not_found"):
-        materials.public_file(session, other.public_name)
+        materials.public(session, other.public_name)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +466,7 @@ def test_strips_the_metadata_of_a_pdf_and_keeps_its_pages_and_links() -> None:
 
 def test_stores_a_pdf_without_picture(session: Session) -> None:
     material = materials.create(session, told(MaterialKind.DOCUMENT), body=document(), file_name="informe.pdf")
-    out = materials.to_out(session, material)
+    out = materials.to_out(session, material, SETTINGS)
     assert out.file is not None
     assert (out.file.media_type, out.width) == ("application/pdf", None)
     with pytest.raises(NotFound, match="file_not_found"):
@@ -532,3 +540,30 @@ def test_refuses_a_jpeg_cut_in_its_picture() -> None:
     body = encoded(drawn(64, 48), "JPEG")
     for cut in range(1, len(body) - 1):
         assert not survives(body[:cut]), cut
+
+
+def test_works_on_two_pictures_at_once_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    decode, at_work, most = pictures._decode, Semaphore(pictures.AT_ONCE), []
+
+    def watched(body: bytes, media_type: str) -> Image.Image:
+        most.append(at_work.acquire(blocking=False))
+        try:
+            sleep(0.05)
+            return decode(body, media_type)
+        finally:
+            at_work.release()
+
+    monkeypatch.setattr(pictures, "_decode", watched)
+    body = encoded(drawn(64, 64))
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: materials.check(body, "a.png", MaterialKind.LEAFLET), range(8)))
+    assert len(made) == 8
+    assert all(most)
+
+
+def test_lets_the_next_picture_in_after_one_that_is_broken() -> None:
+    broken = encoded(drawn(64, 64))[:-40]
+    for _ in range(pictures.AT_ONCE + 1):
+        with pytest.raises(InvalidInput):
+            materials.check(broken, "a.png", MaterialKind.LEAFLET)
+    assert materials.check(encoded(drawn(64, 64)), "a.png", MaterialKind.LEAFLET).mail

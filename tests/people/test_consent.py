@@ -155,6 +155,8 @@ def test_follows_the_rule_that_the_privacy_role_wrote(session: Session) -> None:
     assert skip(session, one.id, Purpose.ELECTORAL_INFORMATION) is None
     assert skip(session, one.id, Purpose.CONSENT_REQUEST) == "no_consent"
     assert skip(session, other.id, Purpose.ELECTORAL_INFORMATION) == "no_consent"
+    assert consent.reached_by(session, contacts.get(session, one.id)) == [Purpose.ELECTORAL_INFORMATION]
+    assert consent.reached_by(session, contacts.get(session, other.id)) == [NEWSLETTER]
     consent.set_purpose_rule(session, Purpose.ELECTORAL_INFORMATION, False, "Lo pidió el área jurídica")
     assert not consent.legacy_may_receive(session, Purpose.ELECTORAL_INFORMATION)
     changes = session.scalars(
@@ -319,4 +321,92 @@ def test_row_and_statement_agree_on_how_someone_stands(
             suppress(session, "dos@example.org" if second else "uno@example.org", reason)
         session.expire_all()
         assert state(session, one.id) in consent.MAIL_STATES
+        reached = consent.reached_by(session, contacts.get(session, one.id))
+        assert reached == [purpose for purpose in Purpose if skip(session, one.id, purpose) is None]
         savepoint.rollback()
+
+
+# --- a bounce that is lifted ------------------------------------------------------------------------------------------------
+
+
+def test_lifts_a_bounce_with_its_written_reason(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        one = contact(session, 0, consents=(NEWSLETTER,))
+        suppress(session, address_of(0), BOUNCED)
+        assert skip(session, one.id) == "suppressed"
+    with database.session(actor=history.Actor(history.ActorKind.ACCOUNT, 7)) as session:
+        consent.lift_bounce(session, address_of(0).upper(), " Confirmó su buzón por teléfono ")
+        assert skip(session, one.id) is None
+        entry = history.changes_of(session, "contact", one.id)[0]
+        assert (entry.entity, entry.action, entry.actor_id) == ("suppression", history.Action.REMOVE, 7)
+        kept = session.get_one(history.ChangePersonal, entry.id).fields
+        assert kept == {"proof": ["Lo pidió por teléfono", None], "lifted_because": [None, "Confirmó su buzón por teléfono"]}
+    assert [line.get("lifted") for line in lines(settings)] == [None, True]
+
+
+def test_replaying_the_journal_does_not_bring_back_a_lifted_bounce(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        one = contact(session, 0, consents=(NEWSLETTER,))
+        suppress(session, address_of(0), BOUNCED)
+        suppress(session, address_of(1), BOUNCED)
+    with database.session() as session:
+        before = [dict(row) for row in session.execute(sa.select(Suppression.__table__)).mappings()]
+        consent.lift_bounce(session, address_of(0), "Buzón corregido")
+    for restored in ([], before):
+        with database.session() as session:
+            session.execute(sa.delete(Suppression))
+            session.execute(sa.insert(Suppression), restored) if restored else None
+            suppression.reconcile_journal(session)
+            assert skip(session, one.id) is None
+            assert session.scalar(sa.select(sa.func.count()).select_from(Suppression)) == 1
+    assert len(lines(settings)) == 3
+
+
+def test_a_mailbox_that_bounces_again_after_a_lift_stays_suppressed(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        one = contact(session, 0, consents=(NEWSLETTER,))
+        suppress(session, address_of(0), BOUNCED)
+    with database.session() as session:
+        consent.lift_bounce(session, address_of(0), "Buzón corregido")
+    with database.session() as session:
+        suppress(session, address_of(0), BOUNCED)
+    path = settings.data_dir / JOURNAL_FILE
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))  # the disk was full at the third line
+    with database.session() as session:
+        assert suppression.reconcile_journal(session) == 0
+        assert skip(session, one.id) == "suppressed"
+    assert len(lines(settings)) == 3
+    with database.session() as session:
+        session.execute(sa.delete(Suppression))
+        assert suppression.take_journal(session) == 1
+
+
+@pytest.mark.parametrize("reason", [UNSUBSCRIBED, COMPLAINED, ERASED])
+def test_never_lifts_what_the_person_said(session: Session, reason: SuppressionReason) -> None:
+    contact(session, 0)
+    suppress(session, address_of(0), BOUNCED)
+    suppress(session, address_of(0), reason)
+    with pytest.raises(Conflict, match="suppression_stays"):
+        consent.lift_bounce(session, address_of(0), "Se insiste")
+    assert session.scalar(sa.select(sa.func.count()).select_from(Suppression)) == 2
+
+
+def test_lifts_nothing_without_a_bounce_or_a_reason(session: Session) -> None:
+    with pytest.raises(Conflict, match="not_bounced"):
+        consent.lift_bounce(session, address_of(0), "Buzón corregido")
+    suppress(session, address_of(0), BOUNCED)
+    with pytest.raises(InvalidInput, match="lift_reason_required"):
+        consent.lift_bounce(session, address_of(0), "  ")
+    consent.lift_bounce(session, address_of(0), "De nadie de la Red")
+    assert session.scalars(sa.select(history.Change.root).where(history.Change.entity == "suppression")).all() == ["suppression"]
+
+
+def test_a_journal_lifts_no_reason_but_a_bounce(database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        suppress(session, address_of(0))
+    path = settings.data_dir / JOURNAL_FILE
+    forged = {**lines(settings)[0], "recorded_at": "2030-01-01T00:00:00+00:00", "lifted": True}
+    path.write_text(path.read_text() + json.dumps(forged) + "\n")
+    with database.session() as session:
+        session.execute(sa.delete(Suppression))
+        assert suppression.take_journal(session) == 1

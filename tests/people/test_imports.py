@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from crm.config import Settings
 from crm.database import Base, Database
 from crm.errors import SENTENCES, Conflict, CrmError, InvalidInput, NotFound
 from crm.history import Actor, ActorKind, Change
-from crm.people import consent, imports
+from crm.people import consent, imports, taking_in
 from crm.people.imports import Basis, RowResult
 from crm.people.models import (
     Consent,
@@ -26,6 +28,7 @@ from crm.people.models import (
     Purpose,
     RowStatus,
     SuppressionReason,
+    Tag,
 )
 from tests.people.test_spreadsheets import workbook
 
@@ -82,43 +85,102 @@ DIRTY = sheet(
 
 
 def test_checks_row_by_row_without_writing(database: Database) -> None:
-    with database.session() as session:
-        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
+    checked = imports.check(database, DIRTY, "red.csv", basis=BASIS)
     assert [(row.number, row.status, row.code, row.column) for row in checked.rows] == [
-        (2, CREATED, None, None),
-        (3, CREATED, None, None),
-        (4, UPDATED, None, None),
         (5, REFUSED, "address_invalid", "Correo"),
         (6, REFUSED, "address_of_other_person", "Correo"),
         (7, REFUSED, "row_without_person", "Nombre"),
         (8, REFUSED, "sector_unknown", "Sector"),
-        (9, UNCHANGED, None, None),
     ]
     assert checked.counts == {"created": 2, "updated": 1, "unchanged": 1, "refused": 4}
     assert checked.columns.matched["emails"] == "Correo"
-    assert all(row.sentence for row in checked.rows if row.code)
+    assert all(row.sentence for row in checked.rows)
+    assert checked.coded == 4
     assert {row.contact_id for row in checked.rows} == {None}
     with database.session(write=False) as session:
         assert [count(session, model) for model in (Contact, EmailAddress, Consent, Import, ImportRow, Change)] == [0] * 6
 
 
 def test_imports_as_it_was_checked(database: Database) -> None:
-    with database.session() as session:
-        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
+    checked = imports.check(database, DIRTY, "red.csv", basis=BASIS)
     done = take_in(database, DIRTY, basis=BASIS)
     assert (done.state, done.rows_done, done.counts) == (ImportState.DONE, 8, checked.counts)
     with database.session(write=False) as session:
-        told = [(row.number, row.status, row.code, row.field, row.column, row.sentence) for row in results(session, done.id)]
+        told = [
+            (row.number, row.status, row.code, row.field, row.column, row.sentence) for row in results(session, done.id) if row.code
+        ]
     assert told == [(row.number, row.status, row.code, row.field, row.column, row.sentence) for row in checked.rows]
 
 
 def test_checks_after_an_import_that_nothing_would_change(database: Database) -> None:
     take_in(database, DIRTY, basis=BASIS)
-    with database.session() as session:
-        checked = imports.check(session, DIRTY, "red.csv", basis=BASIS)
-        first = session.scalars(sa.select(EmailAddress.contact_id).order_by(EmailAddress.id)).first()
+    checked = imports.check(database, DIRTY, "red.csv", basis=BASIS)
     assert checked.counts == {"created": 0, "updated": 0, "unchanged": 4, "refused": 4}
-    assert checked.rows[0].contact_id == first
+
+
+def test_checks_whom_a_row_to_review_speaks_of_unless_only_the_check_made_the_person(database: Database) -> None:
+    vague = ["Rosa", "Gil", "", "rosa@example.org", "Ciudad que no existe", "", "", ""]
+    body = sheet([vague, vague])
+    assert {row.contact_id for row in imports.check(database, body, "red.csv").rows} == {None}
+    take_in(database, body)
+    with database.session(write=False) as session:
+        known = session.scalars(sa.select(EmailAddress.contact_id)).one()
+    assert {row.contact_id for row in imports.check(database, body, "red.csv").rows} <= {known}
+
+
+def test_keeps_few_of_many_rows_to_review_and_counts_all(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "ROWS_KEPT", 3)
+    monkeypatch.setattr(imports, "BATCH", 2)
+    bad = [["Luz", "Ortega", "", f"luz{number} arroba", "", "", "", ""] for number in range(5)]
+    checked = imports.check(database, sheet([*people(4), *bad]), "red.csv")
+    assert [row.number for row in checked.rows] == [6, 7, 8]
+    assert (checked.coded, checked.counts) == (5, {"created": 4, "updated": 0, "unchanged": 0, "refused": 5})
+
+
+def test_checks_while_others_write_and_leaves_no_copy(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "BATCH", 2)
+    take = taking_in.take_in_many
+    seen: list[int] = []
+
+    def taking(*told: Any, **named: Any) -> Any:
+        taken = take(*told, **named)
+        with database.session() as session:
+            session.add(Tag(name="Otra", key=f"otra {len(seen)}"))
+        copies = list(settings.data_dir.glob("rehearsal-*/*"))
+        assert all(path.stat().st_mode & 0o077 == 0 for path in copies)
+        seen.append(len(copies))
+        return taken
+
+    monkeypatch.setattr(imports, "take_in_many", taking)
+    imports.check(database, sheet(people(6)), "red.csv")
+    assert len(seen) == 3
+    assert all(seen) == settings.uses_sqlite
+    assert list(settings.data_dir.glob("rehearsal-*")) == []
+    with database.session(write=False) as session:
+        assert (count(session, Tag), count(session, Contact)) == (3, 0)
+
+
+def test_leaves_no_copy_after_a_check_that_broke(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_told: Any, **_named: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(imports, "take_in_many", broken)
+    with pytest.raises(MemoryError):
+        imports.check(database, DIRTY, "red.csv")
+    assert list(settings.data_dir.glob("rehearsal-*")) == []
+
+
+def test_removes_the_copy_of_a_check_that_was_killed_a_day_ago(database: Database, settings: Settings) -> None:
+    old, young = (settings.data_dir / f"rehearsal-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "copy.db").write_bytes(b"x")
+    os.utime(old, (0, 0))
+    imports.check(database, DIRTY, "red.csv")
+    assert young.exists()
+    assert old.exists() != settings.uses_sqlite
 
 
 # --- import ----------------------------------------------------------------------------------------------------------------
@@ -232,12 +294,13 @@ def test_refuses_a_file_whole_before_its_first_row(database: Database) -> None:
 def test_tells_one_person_of_two_batches_as_of_one(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = people(1)[0]
     body = sheet([rows, *people(3, 1), [*rows[:4], "Chicago", "US", "boletín", "cultura"]])
-    with database.session() as session:
-        whole = imports.check(session, body, "red.csv")
-        monkeypatch.setattr(imports, "BATCH", 2)
-        assert imports.check(session, body, "red.csv").rows == whole.rows
-    assert statuses(whole.rows) == [CREATED] * 4 + [UPDATED]
-    take_in(database, body)
+    whole = imports.check(database, body, "red.csv")
+    monkeypatch.setattr(imports, "BATCH", 2)
+    assert imports.check(database, body, "red.csv") == whole
+    done = take_in(database, body)
+    assert done.counts == whole.counts
+    with database.session(write=False) as session:
+        assert statuses(results(session, done.id)) == [CREATED] * 4 + [UPDATED]
     assert take_in(database, body).counts["unchanged"] == 5
 
 
@@ -331,13 +394,16 @@ def test_keeps_nothing_of_a_row_refused_because_the_person_left(database: Databa
     assert (row.code, row.column, row.values, stored.values) == ("suppressed", "Correo", None, None)
 
 
-@pytest.mark.parametrize("deed", [imports.check, imports.begin])
-def test_reads_the_whole_file_before_it_asks_the_database(database: Database, deed: Callable[..., object]) -> None:
+@pytest.mark.parametrize("is_check", [True, False])
+def test_reads_the_whole_file_before_it_asks_the_database(database: Database, is_check: bool) -> None:
     asked: list[str] = []
     sa.event.listen(database.engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
     broken = sheet(people(3000)) + b'"Luz","una comilla que no cierra\n'
     with pytest.raises(InvalidInput, match="sheet_malformed"), database.session() as session:
-        deed(session, broken, "red.csv")
+        if is_check:
+            imports.check(database, broken, "red.csv")
+        else:
+            imports.begin(session, broken, "red.csv")
     assert asked == []
 
 

@@ -135,6 +135,7 @@ def test_reads_the_same_rows_twice_and_from_a_path(tmp_path: Path) -> None:
         (b"Correo\nN\0\n", "red.csv", "sheet_not_what_it_says"),
         (b"Correo\nN\xf1\x81\n", "red.csv", "sheet_encoding_unknown"),
         (b'Correo\na\n"b\nc\n', "red.csv", "sheet_malformed"),
+        (b"Correo\na\n" + b"b" * 2**17 + b"c\n", "red.csv", "sheet_cell_too_long"),
     ],
 )
 def test_refuses_a_file_that_is_not_a_sheet(body: bytes, file_name: str, code: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from crm import history
+from crm.database import Database
 from crm.errors import Conflict, InvalidInput, NotFound
 from crm.staff import accounts, sign_in
 from crm.staff.models import Role
@@ -47,24 +48,28 @@ def test_refuses_a_second_account_with_the_same_address(session: Session) -> Non
         accounts.create(session, "Ana@EXAMPLE.org", "Otra", "reading", PASSWORD)
 
 
-def test_disables_an_account_and_ends_its_sessions(session: Session) -> None:
-    account = accounts.create(session, "ana@example.org", "Ana", "reading", PASSWORD)
-    _, token = sign_in.sign_in(session, "ana@example.org", PASSWORD, "203.0.113.7")
-    accounts.disable(session, account.id)
-    first = account.disabled_at
-    accounts.disable(session, account.id)
-    assert account.disabled_at == first
-    assert sign_in.session_of(session, token) is None
+def test_disables_an_account_and_ends_its_sessions(database: Database) -> None:
+    with database.session() as session:
+        accounts.create(session, "ana@example.org", "Ana", "reading", PASSWORD)
+    opened, token = sign_in.sign_in(database, "ana@example.org", PASSWORD, "203.0.113.7")
+    with database.session() as session:
+        account = accounts.disable(session, opened.account_id)
+        first = account.disabled_at
+        accounts.disable(session, account.id)
+        assert account.disabled_at == first
+        assert sign_in.session_of(session, token) is None
     assert not accounts.password_is_right(account, PASSWORD)
 
 
-def test_changes_role_and_password(session: Session) -> None:
-    account = accounts.create(session, "ana@example.org", "Ana", "reading", PASSWORD)
-    _, token = sign_in.sign_in(session, "ana@example.org", PASSWORD, "203.0.113.7")
-    accounts.change_role(session, account.id, "privacy")
-    accounts.change_password(session, account.id, "otra frase larga")
-    assert account.role is Role.PRIVACY
-    assert sign_in.session_of(session, token) is None
+def test_changes_role_and_password(database: Database) -> None:
+    with database.session() as session:
+        accounts.create(session, "ana@example.org", "Ana", "reading", PASSWORD)
+    opened, token = sign_in.sign_in(database, "ana@example.org", PASSWORD, "203.0.113.7")
+    with database.session() as session:
+        account = accounts.change_role(session, opened.account_id, "privacy")
+        accounts.change_password(session, account.id, "otra frase larga")
+        assert account.role is Role.PRIVACY
+        assert sign_in.session_of(session, token) is None
     assert accounts.password_is_right(account, "otra frase larga")
 
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
+from crm import clock
 from crm.database import Database
 from crm.errors import CrmError, InvalidInput, NotFound, NotSignedIn
 from crm.staff import clients
-from crm.staff.models import ApiCall, ApiClient
+from crm.staff.models import ApiAnswer, ApiCall, ApiClient
 
 SCOPES = ["contacts:read", "segments:write"]
 
@@ -93,3 +94,13 @@ def test_never_fails_otherwise_whatever_the_key(text: str) -> None:
     for key in (text, f"rvc_{text}", f"rvc_abc_{text}"):
         with pytest.raises(CrmError, match="key_invalid"):
             clients.authenticate(Empty(), key)
+
+
+def test_forgets_answers_after_a_day(session: Session) -> None:
+    client, _ = clients.create(session, "Sitio", "Ana", SCOPES)
+    for hours in (23, 25):
+        at = clock.now() - timedelta(hours=hours)
+        session.add(ApiAnswer(client_id=client.id, key=f"hace {hours}", request_hash="0" * 64, answer={}, at=at))
+    session.flush()
+    clients.forget_answers(session)
+    assert session.scalars(sa.select(ApiAnswer.key)).all() == ["hace 23"]

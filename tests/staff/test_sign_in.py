@@ -1,7 +1,10 @@
 """Sign-in: sessions on the server, throttled by rows."""
 
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
@@ -11,7 +14,7 @@ from crm import history
 from crm.database import Database
 from crm.errors import NotSignedIn, TooMany
 from crm.staff import accounts, sign_in
-from crm.staff.models import SignInAttempt, StaffSession
+from crm.staff.models import Account, SignInAttempt, StaffSession
 
 PASSWORD = "una frase larga de prueba"
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -30,8 +33,7 @@ def _account(database: Database) -> None:
 
 
 def signed_in(database: Database, email: str = "ana@example.org", password: str = PASSWORD, network: str = "203.0.113.7") -> str:
-    with database.session() as session:
-        return sign_in.sign_in(session, email, password, network)[1]
+    return sign_in.sign_in(database, email, password, network)[1]
 
 
 def refused(database: Database, times: int = 1, email: str = "ana@example.org", network: str = "203.0.113.7") -> None:
@@ -95,7 +97,7 @@ def test_signs_out_twice_like_once(database: Database) -> None:
     assert not is_alive(database, token)
 
 
-def test_remembers_a_failure_although_its_transaction_is_rolled_back(database: Database) -> None:
+def test_remembers_a_failure(database: Database) -> None:
     refused(database)
     with database.session(write=False) as session:
         marks = session.scalars(sa.select(SignInAttempt.key)).all()
@@ -130,6 +132,71 @@ def test_refuses_a_network_after_twenty_failures_whatever_the_address(database: 
     with pytest.raises(TooMany):
         signed_in(database, network="2001:db8:1:2:ffff::1")
     signed_in(database, network="2001:db8:1:3::1")
+
+
+def test_forgets_the_failure_that_a_right_password_was_counted_as(database: Database) -> None:
+    for _ in range(sign_in.FAILURES_OF_NETWORK + 2):
+        signed_in(database)
+    with database.session(write=False) as session:
+        assert session.scalar(sa.select(sa.func.count(SignInAttempt.id))) == 0
+
+
+def test_reads_no_more_than_five_of_thirty_wrong_passwords_at_once(database: Database) -> None:
+    together = Barrier(30)
+
+    def outcome(number: int) -> str:
+        together.wait()
+        with pytest.raises((NotSignedIn, TooMany)) as refusal:
+            signed_in(database, password="otra cosa del todo", network=f"203.0.113.{number}")
+        return refusal.value.code
+
+    with ThreadPoolExecutor(30) as threads:
+        outcomes = Counter(threads.map(outcome, range(30)))
+    assert outcomes == {"sign_in_failed": 5, "too_many_sign_ins": 25}
+
+
+def test_reads_no_more_than_twenty_passwords_of_a_network_at_once(database: Database) -> None:
+    def outcome(number: int) -> str:
+        with pytest.raises((NotSignedIn, TooMany)) as refusal:
+            signed_in(database, f"nadie{number}@example.org")
+        return refusal.value.code
+
+    with ThreadPoolExecutor(10) as threads:
+        outcomes = Counter(threads.map(outcome, range(26)))
+    assert outcomes == {"sign_in_failed": 20, "too_many_sign_ins": 6}
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "otra cosa del todo"])
+def test_reads_a_password_with_no_transaction_open(database: Database, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+    taken: list[int] = []
+    read = accounts.password_is_right
+
+    def watched(account: Account | None, password: str) -> bool:
+        pool = database.engine.pool
+        assert isinstance(pool, sa.QueuePool)
+        taken.append(pool.checkedout())
+        return read(account, password)
+
+    monkeypatch.setattr(accounts, "password_is_right", watched)
+    if password == PASSWORD:
+        signed_in(database)
+    else:
+        refused(database)
+    assert taken == [0]
+
+
+def test_refuses_an_account_that_was_shut_while_its_password_was_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = accounts.password_is_right
+
+    def meanwhile(account: Account | None, password: str) -> bool:
+        is_right = read(account, password)
+        with database.session() as session:
+            accounts.disable(session, 1)
+        return is_right
+
+    monkeypatch.setattr(accounts, "password_is_right", meanwhile)
+    with pytest.raises(NotSignedIn, match="sign_in_failed"):
+        signed_in(database)
 
 
 def test_answers_alike_for_unknown_and_disabled_accounts(database: Database) -> None:

@@ -45,7 +45,7 @@ def visit(app: FastAPI, database: Database, settings: Settings) -> Visitor:
     def signed_in(role: Role) -> TestClient:
         with database.session() as session:
             accounts.create(session, f"{role}@example.org", "Laura Guzmán", role, PASSWORD)
-            opened, token = sign_in.sign_in(session, f"{role}@example.org", PASSWORD, "203.0.113.7")
+        opened, token = sign_in.sign_in(database, f"{role}@example.org", PASSWORD, "203.0.113.7")
         client = TestClient(app, headers={"Sec-Fetch-Site": "same-origin"})
         client.cookies.set(cookie_name(settings), token)
         client.csrf = opened.csrf_token  # type: ignore[attr-defined]  # what a form would carry

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
+from crm.config import Settings
 from crm.database import keys_of, search_key
 from crm.mailing import campaigns
 from crm.mailing.models import Campaign, Delivery, Send, SendContent, SendState
@@ -213,7 +214,7 @@ def build_send(session: Session, state: SendState = SendState.PAUSED, accepted: 
     )  # fmt: skip
     session.add(send)
     session.flush()
-    for language, compiled in campaigns.compile_variants(session, campaign).items():
+    for language, compiled in campaigns.compile_variants(session, campaign, Settings()).items():
         session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
     people = session.execute(
         sa.select(Contact.id, Contact.language, EmailAddress.address, EmailAddress.suppression_hash)

@@ -32,6 +32,12 @@ def test_every_answer_carries_the_strict_policy(anybody: TestClient, visit: Visi
         assert re.search(r"<[^>]+\s(style|on\w+)=|<script(?![^>]*\ssrc=)|<style", answer.text) is None
 
 
+@pytest.mark.parametrize("path", ["/contactos/", "/p/baja/x/", "/entrar/", "/static"])
+def test_leads_nowhere_for_a_slash_too_many(anybody: TestClient, path: str) -> None:
+    answer = anybody.get(path, headers={"Host": "mal.example.com"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers.get("location")) == (404, None)
+
+
 def test_static_files_are_kept_for_good_under_their_digest(anybody: TestClient) -> None:
     answer = anybody.get(static_url("app.css"))
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"

@@ -59,6 +59,8 @@ class Site:
         return [
             "/", "/contactos", "/contactos?q=zzyzx", "/contactos?pais=US&sector=academia&mapa=norteamerica", "/campanas",
             send, f"{send}?ancho=telefono", f"{send}/personas", f"{send}/personas?estado=skipped&motivo=no_consent",
+            "/personas/7", "/personas/7?ver=correos", "/personas/7/editar", "/personas/nueva",
+            "/campanas/nueva", "/campanas/1/redactar", "/campanas/1/revisar", "/campanas/1/personas?motivo=no_consent",
             "/no-existe", "/p/baja/desconocido",
         ]  # fmt: skip
 
@@ -200,6 +202,62 @@ def test_turns_the_pages_of_the_list_in_place(browser: Browser, site: Site) -> N
     page.click("#page-before")
     expect(page.locator(".pagination > span").first).to_contain_text("1–20 de 1,500")
     expect(page.locator(".person b").first).to_have_text(first)
+    page.context.close()
+
+
+def test_finds_people_alike_while_one_types_and_keeps_what_was_typed(browser: Browser, site: Site) -> None:
+    visit = signed_in(browser, site)
+    page = visit.page
+    page.goto("/personas/7/editar")
+    names = [page.input_value(field) for field in ("#given_names", "#first_surname", "#second_surname")]
+    page.goto("/personas/nueva")
+    for field, name in zip(("#given_names", "#first_surname", "#second_surname"), names, strict=True):
+        page.fill(field, name)
+    expect(page.locator("#alike")).to_contain_text("tiene el mismo nombre y apellidos")
+    assert visit.axe() == []
+    page.keyboard.press("Enter")
+    expect(page.locator("#question-title")).to_be_visible()
+    assert visit.axe() == []
+    assert page.input_value("#given_names") == names[0]
+    page.fill("#given_names", "Zoé")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_contain_text(f"Zoé {names[1]}")
+    page.click("text=Pidió la baja, se quejó o rebotó")
+    assert visit.axe() == []
+    assert [said for said in visit.noise if "409" not in said] == []
+    page.context.close()
+
+
+def test_writes_a_campaign_that_saves_itself_and_shows_the_mail(browser: Browser, site: Site) -> None:
+    visit = signed_in(browser, site)
+    page = visit.page
+    page.goto("/campanas/nueva")
+    page.fill("#nombre", "Taller de registro")
+    page.check("input[value=notice]")
+    page.click("text=Empezar a escribir")
+    page.wait_for_url("**/redactar")
+    page.fill('[name="es.0.body"]', "")
+    page.click("text=Datos de cada persona que puede insertar")
+    page.focus('[name="es.0.body"]')
+    page.click('[data-insert="{{ nombre }}"]')
+    page.keyboard.type(", escriba a la Red.")
+    expect(page.locator(".saved")).to_contain_text("Guardado a las")
+    mail = page.frame_locator("#preview iframe")
+    expect(mail.locator("body")).to_contain_text(", escriba a la Red.")
+    expect(mail.locator("body")).not_to_contain_text("nombre }}")
+    assert page.evaluate("document.activeElement.name") == "es.0.body"
+    page.click('button[value="add:button"]')
+    expect(page.locator("#block-1 h2")).to_have_text("2. Botón")
+    page.click('button[value="up:1"]')
+    expect(page.locator("#block-0 h2")).to_have_text("1. Botón")
+    expect(page.locator('[name="es.1.body"]')).to_have_value("{{ nombre }}, escriba a la Red.")
+    expect(page.locator("#draft-side")).to_contain_text("Un botón no tiene enlace")
+    page.click('button[value="undo"]')
+    expect(page.locator("#block-0 h2")).to_have_text("1. Texto")
+    page.click(".switch label:has([value=text])")
+    expect(page.locator("pre.plain-text")).to_contain_text(", escriba a la Red.")
+    assert visit.axe() == []
+    assert visit.noise == []
     page.context.close()
 
 

@@ -1,15 +1,23 @@
 """The way out of every mail: looking changes nothing, one click is enough, and no answer tells a known link from another."""
 
+from base64 import b64decode
+from datetime import date
+from io import BytesIO
+
 import pytest
 import sqlalchemy as sa
 from fastapi import FastAPI
+from pypdf import PdfWriter
 from starlette.testclient import TestClient
 
 from crm.database import Database, keys_of
 from crm.mailing import links
 from crm.mailing.models import Delivery
+from crm.outreach import materials
+from crm.outreach.models import MaterialKind
+from crm.outreach.schemas import MaterialIn
 from crm.people import consent
-from crm.people.models import Contact, Suppression
+from crm.people.models import Contact, PrivacyNotice, Suppression
 from tests.web.network import build_send
 
 
@@ -85,3 +93,60 @@ def test_speaks_the_language_of_the_person(anybody: TestClient, database: Databa
     answer = anybody.get(f"/p/baja/{signed}")
     assert '<html lang="en">' in answer.text
     assert "Do you want to stop receiving mails" in answer.text
+
+
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2LAAAAABJRU5ErkJggg==")
+
+
+def kept(database: Database, *, is_public: bool, file_name: str = "folleto ñ.png", body: bytes = PNG) -> str:
+    """The public name of a new material."""
+    told = MaterialIn(kind=MaterialKind.LEAFLET, title="Folleto", is_public=is_public)
+    with database.session() as session:
+        return materials.create(session, told, body=body, file_name=file_name).public_name
+
+
+def test_gives_the_file_of_a_public_material_to_anybody(anybody: TestClient, database: Database) -> None:
+    answer = anybody.get(f"/p/materiales/{kept(database, is_public=True)}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
+    assert answer.content.startswith(b"\x89PNG")
+    expected = {
+        "content-disposition": "inline; filename*=UTF-8''folleto%20%C3%B1.png",
+        "content-security-policy": "sandbox; default-src 'none'",
+        "cache-control": "private, max-age=3600",
+        "x-content-type-options": "nosniff",
+    }
+    assert {name: answer.headers[name] for name in expected} == expected
+    assert "set-cookie" not in answer.headers
+
+
+def test_has_a_pdf_saved(anybody: TestClient, database: Database) -> None:
+    written = BytesIO()
+    with PdfWriter() as writer:
+        writer.add_blank_page(200, 300)
+        writer.write(written)
+    answer = anybody.get(f"/p/materiales/{kept(database, is_public=True, file_name='a.pdf', body=written.getvalue())}")
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.headers["content-disposition"].startswith("attachment;")
+
+
+def test_tells_a_material_that_is_not_public_like_one_that_is_not_there(anybody: TestClient, database: Database) -> None:
+    names = (kept(database, is_public=False), "a" * 32, "1", "%00", "..%2Fpublico")
+    answers = {(answer.status_code, answer.text) for name in names[:3] for answer in [anybody.get(f"/p/materiales/{name}")]}
+    assert {status for status, _ in answers} == {404}
+    assert len(answers) == 1
+    assert {anybody.get(f"/p/materiales/{name}").status_code for name in names[3:]} == {404}
+
+
+def test_shows_a_version_of_the_privacy_notice_as_it_is_kept(anybody: TestClient, database: Database) -> None:
+    with database.session() as session:
+        text = "El Instituto trata sus datos.\n\nUsted puede <b>oponerse</b>."
+        session.add(PrivacyNotice(version="2027-1", text=text, url="javascript:alert(1)", valid_from=date(2027, 1, 1)))
+    answer = anybody.get("/p/aviso/2027-1")
+    assert answer.status_code == 200
+    assert "<p>El Instituto trata sus datos.</p>" in answer.text
+    assert "<p>Usted puede &lt;b&gt;oponerse&lt;/b&gt;.</p>" in answer.text
+    assert "vigente desde el 1 ene 2027" in answer.text
+    assert "javascript:" not in answer.text
+    assert answer.headers["x-robots-tag"] == "noindex, nofollow"
+    for version in ("2020-9", "%00", "x" * 5000):
+        assert anybody.get(f"/p/aviso/{version}").status_code == 404

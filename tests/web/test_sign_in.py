@@ -47,6 +47,14 @@ def test_refuses_after_many_failures_and_remembers_them(anybody: TestClient) -> 
     assert "demasiados intentos" in enter(anybody)
 
 
+def test_signs_in_anew_with_the_cookie_of_a_session_that_ended(visit: Visitor) -> None:
+    client = visit(Role.EDITING)
+    cookies = dict(client.cookies)
+    client.post("/salir", data=csrf_of(client), follow_redirects=False)
+    client.cookies.update(cookies)
+    assert enter(client) == "/contactos?pais=US"
+
+
 @pytest.mark.parametrize("elsewhere", ["https://example.com", "//example.com", "/\\example.com", "javascript:0", "", "/a\nb"])
 def test_never_leads_to_another_site(elsewhere: str) -> None:
     assert local_path(elsewhere) == "/"

@@ -34,3 +34,24 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form.requestSubmit();
 });
+
+// A merge field goes where the cursor was last, and the form hears of it as of something typed.
+let lastTyped = null;
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches("#draft input[type=text], #draft input:not([type]), #draft textarea")) lastTyped = event.target;
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-insert]");
+  if (!button || !lastTyped?.isConnected) return;
+  lastTyped.setRangeText(button.dataset.insert, lastTyped.selectionStart, lastTyped.selectionEnd, "end");
+  lastTyped.focus();
+  lastTyped.dispatchEvent(new InputEvent("input", { bubbles: true }));
+});
+
+// Ctrl+Enter saves the form in which one is typing.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form) {
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  }
+});

@@ -1,0 +1,273 @@
+"""Redactar: a campaign written in blocks, with the real mail beside it as a chosen person would get it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.errors import CrmError
+from crm.mailing import audience, campaigns, fields, previews, revisions, segments, templates
+from crm.mailing.models import Campaign
+from crm.mailing.previews import Preview
+from crm.mailing.schemas import Problem
+from crm.outreach import materials
+from crm.outreach.models import Material, MaterialKind
+from crm.people.models import Language
+from crm.staff.models import Account
+from web import samples
+from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
+from web.draft_form import BLOCK_PARTS, BLOCK_WORDS, MATERIAL_KINDS, PART_WORDS, Draft, faults, moved, of_campaign, read
+from web.headers import PREVIEW_POLICY
+from web.pages import Viewer, is_fragment, page
+from web.samples import Sample
+from web.words import PURPOSES
+
+WIDTHS = {"computer": "Computadora", "phone": "Teléfono", "text": "Texto"}
+LANGUAGE_NAMES = {"es": "Español", "en": "Inglés"}
+MATERIALS_MOST = 200
+SEGMENTS_MOST = 200
+
+router = APIRouter()
+CampaignId = Annotated[int, Path(ge=1, lt=2**31)]
+
+
+# --- a new one ---------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/campanas/nueva")
+def begin(request: Request) -> Response:
+    """Which template, and what to call it."""
+    return _new_page(request, "", "", None)
+
+
+@router.post("/campanas/nueva")
+def make(
+    request: Request, session: SessionOf, nombre: Annotated[str, Form()] = "", plantilla: Annotated[str, Form()] = ""
+) -> Response:
+    """Write the draft that a template begins with."""
+    if not nombre.strip():
+        return _new_page(request, nombre, plantilla, "Escriba cómo se llama la campaña, para encontrarla después.", 422)
+    try:
+        made = campaigns.create(session, templates.starter(plantilla, nombre.strip()[:200]))
+    except (CrmError, ValidationError):
+        return _new_page(request, nombre, plantilla, "Elija una de las plantillas y revise el nombre.", 422)
+    return RedirectResponse(f"/campanas/{made.id}/redactar", status_code=303)
+
+
+def _new_page(request: Request, name: str, chosen: str, wrong: str | None, status: int = 200) -> Response:
+    every = list(templates.all_templates().values())
+    context = {"templates": every, "purposes": PURPOSES, "name": name, "chosen": chosen or every[0].name, "wrong": wrong}
+    return page(request, "drafting/new.html", context, status=status)
+
+
+@router.post("/campanas/{campaign_id}/duplicar")
+def duplicate(session: SessionOf, campaign_id: CampaignId) -> Response:
+    """A new draft with the content of a campaign."""
+    return RedirectResponse(f"/campanas/{campaigns.duplicate(session, campaign_id).id}/redactar", status_code=303)
+
+
+# --- writing -----------------------------------------------------------------------------------------------------------------
+
+
+@router.get("/campanas/{campaign_id}/redactar")
+def show(
+    request: Request,
+    session: SessionOf,
+    campaign_id: CampaignId,
+    persona: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    ancho: str = "computer",
+) -> Response:
+    """The editor with what is stored."""
+    campaign = campaigns.get(session, campaign_id)
+    draft = of_campaign(campaigns.content_of(campaign), campaign.version)
+    return _editor(request, session, campaign, draft, View(persona, ancho if ancho in WIDTHS else "computer"))
+
+
+@router.post("/campanas/{campaign_id}/redactar")
+def write(request: Request, session: SessionOf, viewer: ViewerOf, campaign_id: CampaignId, form: Posted) -> Response:
+    """Save, after moving, adding or taking away a block if a button said so; what cannot be saved keeps its text."""
+    campaign = campaigns.get(session, campaign_id)
+    deed, draft, view = str(form.get("deed", "save")), read(form), View.read(form)
+    if deed == "undo":
+        return _undo(request, session, campaign, view)
+    conflict = None if form.get("mine") else _conflict(session, campaign, draft, viewer)
+    if conflict:
+        return _editor(request, session, campaign, draft, view, conflict=conflict, status=409)
+    draft = moved(draft, deed, _first_materials(session))
+    try:
+        with session.begin_nested():
+            campaign = campaigns.change(session, campaign_id, draft.content()) if _differs(campaign, draft) else campaign
+    except (ValidationError, CrmError) as error:
+        told = replace(draft, problems=faults(draft, error))
+        return _editor(request, session, campaigns.get(session, campaign_id), told, view, side_only=deed == "autosave", status=422)
+    if deed == "review":
+        return _go(request, f"/campanas/{campaign_id}/revisar")
+    stored = replace(draft, version=campaign.version)
+    return _editor(request, session, campaign, stored, view, side_only=deed == "autosave", saved=True)
+
+
+def _differs(campaign: Campaign, draft: Draft) -> bool:
+    """Whether there is anything to save: looking at it as another person is no change."""
+    written = draft.content()
+    stored = campaigns.content_of(campaign)
+    return written != stored.model_copy(update={"content_class": written.content_class})
+
+
+def _undo(request: Request, session: Session, campaign: Campaign, view: "View") -> Response:
+    undone = campaigns.undo(session, campaign.id)
+    return _editor(request, session, undone, of_campaign(campaigns.content_of(undone), undone.version), view, saved=True)
+
+
+def _go(request: Request, where: str) -> Response:
+    if is_fragment(request):
+        return Response(headers={"HX-Redirect": where})
+    return RedirectResponse(where, status_code=303)
+
+
+def _first_materials(session: Session) -> dict[str, str]:
+    """For each kind of block with a material, the newest one that fits."""
+    shown = _materials(session)
+    return {kind: str(found[0].id) for kind, found in shown.items() if found}
+
+
+def _materials(session: Session) -> dict[str, list[Material]]:
+    every, _ = materials.find(session, limit=MATERIALS_MOST)
+    return {
+        block: [material for material in every if material.kind in {MaterialKind(kind) for kind in kinds}]
+        for block, kinds in MATERIAL_KINDS.items()
+    }
+
+
+# --- two people at once -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """What someone else saved while this person was writing."""
+
+    who: str
+    at: datetime
+    differences: Sequence[tuple[str, str, str]]
+    version: int
+
+
+def _conflict(session: Session, campaign: Campaign, draft: Draft, viewer: Viewer) -> Conflict | None:
+    """Whether somebody else saved since the form was given out; one's own savings are no conflict."""
+    later = revisions.since(session, campaign.id, draft.version)
+    others = [revision for revision in later if revision.account_id != viewer.account_id]
+    if not others:
+        return None
+    last = others[-1]
+    account = session.get(Account, last.account_id) if last.account_id else None
+    seen = revisions.at_version(session, campaign.id, draft.version)
+    changed = revisions.differences(seen, campaigns.content_of(campaign)) if seen else []
+    return Conflict(account.name if account else "Otra herramienta, por la API,", last.at, changed, campaign.version)
+
+
+# --- the page ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class View:
+    """As whom and how wide the mail is shown."""
+
+    person: int | None
+    width: str
+
+    @classmethod
+    def read(cls, form: Any) -> "View":
+        person, width = str(form.get("view.person", "")), str(form.get("view.width", ""))
+        number = int(person) if person.isascii() and person.isdigit() and len(person) < 10 else None
+        return cls(number, width if width in WIDTHS else "computer")
+
+
+def _editor(
+    request: Request,
+    session: Session,
+    campaign: Campaign,
+    draft: Draft,
+    view: View,
+    *,
+    conflict: Conflict | None = None,
+    side_only: bool = False,
+    saved: bool = False,
+    status: int = 200,
+) -> Response:
+    context = {
+        "campaign": campaign,
+        "draft": draft,
+        "conflict": conflict,
+        "saved": saved,
+        "now": clock.now(),
+        "languages": LANGUAGE_NAMES,
+        **_choices(session),
+        **_side(request, session, campaign, view),
+    }
+    if not is_fragment(request):
+        return page(request, "drafting/page.html", context, status=status)
+    return page(request, "drafting/side.html" if side_only else "drafting/editor.html", context, status=status)
+
+
+def _choices(session: Session) -> dict[str, Any]:
+    return {
+        "segments": segments.find(session, limit=SEGMENTS_MOST)[0],
+        "materials": _materials(session),
+        "purposes": {purpose.value: words for purpose, words in PURPOSES.items()},
+        "templates": templates.all_templates(),
+        "block_words": BLOCK_WORDS,
+        "block_parts": BLOCK_PARTS,
+        "part_words": PART_WORDS,
+        "fields": fields.catalogue(),
+    }
+
+
+def _side(request: Request, session: Session, campaign: Campaign, view: View) -> dict[str, Any]:
+    """The mail as it is stored, and what to mend or to know."""
+    rules = audience.rules_of(session, campaign.include, campaign.exclude)
+    people = samples.in_order(session, view.person, samples.of_rules(session, rules))
+    shown = people[0] if people else None
+    reviewed = campaigns.review(session, campaign, settings_of(request))
+    return {
+        "samples": people,
+        "shown": shown,
+        "view": view,
+        "widths": WIDTHS,
+        "preview": _preview(request, session, campaign, shown),
+        "problems": [_told(problem) for problem in reviewed.problems],
+        "review": reviewed,
+        "sender": settings_of(request).mail_from,
+    }
+
+
+def _preview(request: Request, session: Session, campaign: Campaign, shown: Sample | None) -> Preview | None:
+    try:
+        return previews.of_campaign(session, campaign, shown.id, settings_of(request)) if shown else None
+    except CrmError:
+        return None
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    """A problem with the place in the form that it speaks of."""
+    where = ""
+    if problem.language is not None and problem.block is not None:
+        where = f"#block-{problem.block}"
+    return {"sentence": problem.sentence, "blocking": problem.blocking, "where": where, "block": problem.block}
+
+
+@router.get("/campanas/{campaign_id}/vista")
+def preview(
+    request: Request,
+    session: SessionOf,
+    campaign_id: CampaignId,
+    contacto: Annotated[int, Query(ge=1, lt=2**31)],
+    idioma: Language | None = None,
+) -> Response:
+    """The mail as a person would get it, with the links of no one, under a policy that lets it do nothing."""
+    made = previews.of_campaign(session, campaigns.get(session, campaign_id), contacto, settings_of(request), idioma)
+    return HTMLResponse(made.html, headers={"Content-Security-Policy": f"{PREVIEW_POLICY}; frame-ancestors 'self'"})
