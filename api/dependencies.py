@@ -70,7 +70,8 @@ Writing = Annotated[Session, Depends(_writing, scope="function")]
 
 
 def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
+    """As they hold now: how mails leave may be told on a page (see `crm.mailing.outgoing`)."""
+    settings: Settings = getattr(request.state, "settings", None) or request.app.state.settings
     return settings
 
 

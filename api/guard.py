@@ -23,6 +23,7 @@ from api.errors import BODY_LIMIT
 from crm import clock
 from crm.database import Database
 from crm.errors import TooLarge, TooMany
+from crm.mailing import outgoing
 from crm.staff import clients, rights
 
 log = logging.getLogger("crm.api")
@@ -153,6 +154,7 @@ def _admit(request: Request, path: str) -> None:
     database: Database = request.app.state.database
     with database.session(write=False) as session:
         client = clients.authenticate(session, _bearer(request))
+        request.state.settings = outgoing.effective(session, request.app.state.settings)
     call = request.scope["crm.call"] = Call(client.id, path, rights.widened(frozenset(client.scopes)))
     request.app.state.pace.count(call)
     rights.check_scopes(access, call.scopes)

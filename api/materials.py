@@ -1,6 +1,7 @@
 """Materials over the API: infographics, leaflets and documents by file, videos by link."""
 
 import hashlib
+from datetime import date
 from typing import Annotated
 from urllib.parse import quote
 
@@ -48,6 +49,7 @@ def create_material(
     full_text: Annotated[FullText, Form()] = "",
     link: Annotated[Link, Form()] = None,
     is_public: Annotated[bool, Form()] = False,
+    valid_until: Annotated[date | None, Form()] = None,
 ) -> MaterialOut:
     """Add a material. It is not sent until it has an alternative text and its full text."""
     data = MaterialIn(
@@ -59,6 +61,7 @@ def create_material(
         full_text=full_text,
         link=link,
         is_public=is_public,
+        valid_until=valid_until,
     )
     body = file.file.read() if file is not None else None
     asked = f"{data.model_dump_json()}\n{hashlib.sha256(body or b'').hexdigest()}"

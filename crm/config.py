@@ -1,6 +1,5 @@
 """Settings: the only module that reads the environment. Each is described in docs/operations/settings.md."""
 
-from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -121,7 +120,7 @@ class Settings(BaseSettings):
     def is_https(self) -> bool:
         return self.public_url.startswith("https://")
 
-    @cached_property
+    @property
     def relay(self) -> RelayAddress | None:
         """The relay beyond the local catcher; None means that mails stay in the local catcher."""
         return RelayAddress.parse(self.smtp_url) if self.smtp_url else None

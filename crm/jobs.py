@@ -12,9 +12,9 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,10 +27,12 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
-from crm.mailing import deliveries, sends
+from crm.mailing import deliveries, import_results, outgoing, sends
 from crm.mailing.models import Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import Way, drain
+from crm.people import uploads
+from crm.people.models import Import
 from crm.staff import clients
 
 log = structlog.get_logger(__name__)
@@ -80,11 +82,29 @@ def move_send(send_id: int) -> None:
     worker = _worker[0]
     try:
         with worker.database.session() as session:
-            sends.start(session, send_id, worker.settings)
-        accepted = drain(worker.database, send_id, worker.way, worker.stopping.is_set)
+            way = way_now(session, worker)
+            sends.start(session, send_id, way.settings)
+        accepted = drain(worker.database, send_id, way, worker.stopping.is_set)
         log.info("send_moved", send_id=send_id, accepted=accepted)
     except Exception as error:  # the engine would keep the error's text in its tables
         log.error("job_failed", job="move_send", send_id=send_id, error=type(error).__name__)
+
+
+def way_now(session: Session, worker: Worker) -> Way:
+    """How mails leave by what is told now; without a relay, to the catcher that this process began with."""
+    told = outgoing.effective(session, worker.settings)
+    return replace(worker.way, settings=told, address=told.relay or worker.way.address)
+
+
+@DBOS.workflow(name="move_import")
+def move_import(import_id: int) -> None:
+    """Take in the rows of an import that were not taken in yet. Safe to run again after any crash: whole batches are kept."""
+    worker = _worker[0]
+    try:
+        import_results.carry_out(worker.database, import_id, worker.stopping.is_set)
+        log.info("import_moved", import_id=import_id)
+    except Exception as error:  # the engine would keep the error's text in its tables
+        log.error("job_failed", job="move_import", import_id=import_id, error=type(error).__name__)
 
 
 @contextmanager
@@ -169,11 +189,14 @@ def tick(worker: Worker) -> bool:
         if expired := deliveries.expire(session):
             log.warning("leases_ran_out", deliveries=expired)
         due = [*_due_to_start(session), *deliveries.sends_with_due(session)]
+        lists = uploads.due(session)
         for send_id in _under_way(session):
             sends.finish_if_done(session, sends.get(session, send_id, lock=True))
     for send_id, generation in due:
-        _enqueue(worker, send_id, generation)
-    return bool(due)
+        _enqueue(worker, _SENDS, send_id, generation)
+    for import_id, generation in lists:
+        _enqueue(worker, _IMPORTS, import_id, generation)
+    return bool(due or lists)
 
 
 def _due_to_start(session: Session) -> list[tuple[int, int]]:
@@ -187,21 +210,35 @@ def _under_way(session: Session) -> list[int]:
     return list(session.scalars(sa.select(Send.id).where(Send.state == SendState.SENDING)))
 
 
-def _enqueue(worker: Worker, send_id: int, generation: int) -> None:
-    """Enqueue the job of a send, once per generation; when that one has ended and the send is still due, raise it."""
-    job = f"send-{send_id}-{generation}"
+@dataclass(frozen=True)
+class _Kind:
+    """What a job is called, what it runs, and the table of the rows that it is for."""
+
+    name: str
+    run: Callable[[int], None]
+    table: type[Send] | type[Import]
+
+
+_SENDS = _Kind("send", move_send, Send)
+_IMPORTS = _Kind("import", move_import, Import)
+
+
+def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int) -> None:
+    """Enqueue the job of a row, once per generation; when that one has ended and the row is still due, raise it."""
+    job = f"{kind.name}-{row_id}-{generation}"
     status = DBOS.get_workflow_status(job)
     if status is None:
         with SetWorkflowID(job):
-            DBOS.enqueue_workflow(QUEUE, move_send, send_id)
+            DBOS.enqueue_workflow(QUEUE, kind.run, row_id)
     elif status.status in _FINISHED:
         with worker.database.session() as session:
+            table = kind.table
             session.execute(
-                sa.update(Send).where(Send.id == send_id, Send.generation == generation).values(generation=generation + 1)
+                sa.update(table).where(table.id == row_id, table.generation == generation).values(generation=generation + 1)
             )
     elif status.status == "PENDING" and _has_died(worker, status.executor_id):
         # If it lives after all, the ledger keeps the two apart.
-        log.warning("job_taken_over", send_id=send_id)
+        log.warning("job_taken_over", kind=kind.name, id=row_id)
         DBOS.cancel_workflow(job)
 
 
@@ -227,9 +264,10 @@ def is_alive(session: Session, name: str) -> bool:
 
 
 def tidy(database: Database) -> None:
-    """Delete what nobody needs any more: the answers kept for API clients, and the engine's memory of ended jobs."""
+    """Delete what nobody needs any more: answers kept for API clients, files given up, and the memory of ended jobs."""
     with database.session() as session:
         clients.forget_answers(session)
+        uploads.forget_old(session)
     _forget_finished()
 
 

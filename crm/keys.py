@@ -92,14 +92,14 @@ def load_keys(data_dir: Path) -> Keys:
     keys = read_keys(data_dir)
     if keys is None:
         fresh = {"suppression": secrets.token_hex(KEY_BYTES), "links": [secrets.token_hex(KEY_BYTES)]}
-        _write_private(data_dir / KEYS_FILE, json.dumps(fresh, indent=1))
+        write_private(data_dir / KEYS_FILE, json.dumps(fresh, indent=1))
         keys = read_keys(data_dir)
     if keys is None:
         raise Unavailable("keys_missing")
     return keys
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads; of two processes that begin at once, the first one's file stands."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.{secrets.token_hex(4)}")

@@ -150,8 +150,10 @@ def template(server: Server, worker: str) -> Iterator[str]:
     url = server.create(name, None)
     migrate(url)
     if ENGINE == "sqlite":
-        with sa.create_engine(url).connect() as connection:
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
     yield name
     server.drop(name)
 

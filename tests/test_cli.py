@@ -94,24 +94,31 @@ def test_manages_accounts(settings: Settings, database: Database) -> None:
     with database.session() as session:
         ana = accounts.create(session, "ana@example.org", "Ana", "reading", PASSWORD)
         accounts.create(session, "luz@example.org", "Luz", "administration", PASSWORD)
+        accounts.create(session, "zoe@example.org", "Zoé", "administration", PASSWORD)
         for token in "ab":
             session.add(StaffSession(token_hash=token, csrf_token="x", account_id=ana.id, seen_at=clock.now()))
-    role, wrong, password, short, disabled, listed, told, unknown = crm(
+    role, wrong, password, short, disabled, last, listed, told, unknown = crm(
         environment(settings),
         "users role Ana@example.org coordination",
         "users role ana@example.org emperatriz",
         ("users password ana@example.org --password-stdin", OTHER + "\n"),
         ("users password ana@example.org --password-stdin", "corta\n"),
         "users disable luz@example.org",
+        "users disable zoe@example.org",
         "users list",
         "users list --json",
         "users disable nadie@example.org",
     )
-    assert [one.code for one in (role, wrong, password, short, disabled, unknown)] == [0, 1, 0, 1, 0, 1]
+    assert [one.code for one in (role, wrong, password, short, disabled, last, unknown)] == [0, 1, 0, 1, 0, 1, 1]
+    assert "única cuenta de administración" in last.err
     assert "No encontramos esa cuenta" in unknown.err
-    assert [line.split()[0] for line in listed.out.splitlines()] == ["ana@example.org", "luz@example.org"]
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["ana@example.org", "luz@example.org", "zoe@example.org"]
     assert "(desactivada)" in listed.out.splitlines()[1]
-    assert [(row["role"], row["disabled"]) for row in json.loads(told.out)] == [("coordination", False), ("administration", True)]
+    assert [(row["role"], row["disabled"]) for row in json.loads(told.out)] == [
+        ("coordination", False),
+        ("administration", True),
+        ("administration", False),
+    ]
     with database.session(write=False) as session:
         assert accounts.password_is_right(session.get_one(Account, ana.id), OTHER)
         assert session.scalars(sa.select(StaffSession)).all() == [], "who was signed in is signed out"

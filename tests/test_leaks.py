@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -86,7 +87,7 @@ def _break(leaking: Product, settings: Settings) -> None:
 def _engine_rows(leaking: Product, settings: Settings) -> str:
     """Every row of the job engine, as text."""
     if settings.uses_sqlite:
-        with sqlite3.connect(leaking.data_dir / "jobs.db") as connection:
+        with closing(sqlite3.connect(leaking.data_dir / "jobs.db")) as connection:
             return "\n".join(connection.iterdump())
     engine = make_engine(settings.sqlalchemy_url)
     with engine.connect() as connection:

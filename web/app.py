@@ -8,7 +8,32 @@ from starlette.types import Scope
 
 from crm.config import Settings
 from crm.database import Database
-from web import campaigns, contacts, drafting, errors, home, ordering, person, person_form, public, sends, sign_in
+from web import (
+    campaigns,
+    contacts,
+    draft_code,
+    drafting,
+    errors,
+    home,
+    imports,
+    mail_templates,
+    mailbox,
+    manual,
+    materials,
+    ordering,
+    organizations,
+    person,
+    person_form,
+    public,
+    search,
+    segments,
+    sends,
+    settings_keys,
+    settings_mail,
+    settings_people,
+    settings_profile,
+    sign_in,
+)
 from web.dependencies import guard
 from web.headers import YEAR, BoundedForms, SecurityHeaders
 from web.pages import STATIC, static_digest
@@ -27,7 +52,31 @@ def build(database: Database, settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.settings = settings
     app.mount("/static", StaticAssets(directory=STATIC), name="static")
-    for room in (sign_in, home, contacts, person_form, person, campaigns, drafting, ordering, sends, public):
+    for room in (
+        sign_in,
+        home,
+        contacts,
+        imports,
+        person_form,
+        person,
+        segments,
+        campaigns,
+        draft_code,
+        drafting,
+        ordering,
+        sends,
+        organizations,
+        mail_templates,
+        materials,
+        settings_profile,
+        settings_people,
+        settings_mail,
+        settings_keys,
+        public,
+        search,
+        mailbox,
+        manual,
+    ):
         app.include_router(room.router)
     errors.add_handlers(app)
     app.add_middleware(BoundedForms)

@@ -39,6 +39,7 @@ class Filter:
     tags: tuple[str, ...] = ()
     """Keys of tags."""
     city: int | None = None
+    segment: int | None = None
     finds_addresses: bool = field(default=False, compare=False)
     """Whether the text is looked for in addresses too. For who sees them masked it is not: a search that answers letter by
     letter would tell them whole."""
@@ -47,14 +48,14 @@ class Filter:
     def read(cls, query: QueryParams, *, finds_addresses: bool = False) -> "Filter":
         """From an address; a value that no page of ours writes is passed over."""
         countries = set(country_codes())
-        city = query.get("ciudad", "")
         return cls(
             text=" ".join(query.get("q", "").replace("\0", "").split())[:TEXT_LENGTH],
             countries=tuple(code for code in query.getlist("pais") if code in countries),
             sectors=tuple(value for value in query.getlist("sector") if value in set(LeaderSector)),
             mail=tuple(value for value in query.getlist("correo") if value in MAIL_STATES),
             tags=tuple(key for key in query.getlist("etiqueta") if key and "\0" not in key),
-            city=int(city) if city.isascii() and city.isdigit() and len(city) < 10 else None,
+            city=_number(query.get("ciudad", "")),
+            segment=_number(query.get("segmento", "")),
             finds_addresses=finds_addresses,
         )
 
@@ -73,6 +74,7 @@ class Filter:
         query += [("pais", value) for value in self.countries] + [("sector", value) for value in self.sectors]
         query += [("correo", value) for value in self.mail] + [("etiqueta", value) for value in self.tags]
         query += [("ciudad", str(self.city))] if self.city is not None else []
+        query += [("segmento", str(self.segment))] if self.segment is not None else []
         query += [(name, str(value)) for name, value in others.items() if value is not None]
         return "/contactos" + ("?" + urlencode(query) if query else "")
 
@@ -80,12 +82,16 @@ class Filter:
         return replace(self, **parts)
 
 
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
 FIELDS = {"countries": "country", "sectors": "sector", "mail": "mail_state", "tags": "tag"}
 """Parts of a filter that are chips, and the field of a segment's rule that each one is."""
 
 
 def condition(session: Session, told: Filter) -> sa.ColumnElement[bool]:
-    """The people of a filter."""
+    """The people of a filter; NotFound(segment_not_found)."""
     return sa.and_(visible(), *_parts(session, told).values())
 
 
@@ -100,6 +106,9 @@ def _parts(session: Session, told: Filter) -> dict[str, sa.ColumnElement[bool]]:
         parts["text"] = _holds_text(told.text, in_addresses=told.finds_addresses)
     if told.city is not None:
         parts["city"] = Contact.city_id.is_(None) if told.city == NO_CITY else _meets(session, "city", (told.city,))
+    if told.segment is not None:
+        rule = segments.get(session, told.segment).rule
+        parts["segment"] = segments.condition(session, segments.parse(rule))
     return parts
 
 
@@ -330,7 +339,7 @@ def city_name(session: Session, city_id: int) -> str | None:
 def _counts(session: Session, told: Filter) -> sa.CompoundSelect[Any]:
     """Rows of (kind, number, words, people): people by place, and the options of each chip under the others."""
     fixed = _parts(session, told.only(countries=(), sectors=(), mail=(), tags=())).values()
-    chosen = _parts(session, replace(told, text="", city=None, mail=()))
+    chosen = _parts(session, replace(told, text="", city=None, segment=None, mail=()))
     marks = [part.label(f"in_{name}") for name, part in chosen.items()]
     columns = (Contact.id, Contact.country, Contact.city_id, MAIL_STATE.label("mail"))
     base = sa.select(*columns, *marks).where(visible(), *fixed).cte("base").c

@@ -6,9 +6,12 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
 from crm import clock
+from crm.mailing import segments
+from crm.mailing.models import Segment
 from crm.people.consent import MAIL_STATES
 from crm.people.models import LeaderSector
 from crm.people.places import country_name
@@ -28,6 +31,8 @@ MAIL_WORDS = {
 }
 """What a state of the mail is called, and its colour."""
 TOP_CITIES = 6
+TABS = 6
+"""Segments shown as views; the others are a step away, in Segmentos."""
 WORLD = "mundo"
 
 router = APIRouter()
@@ -62,8 +67,17 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         "now": clock.now(),
     }
     if not is_fragment(request):
-        return page(request, "contacts/page.html", context)
+        return page(request, "contacts/page.html", context | {"tabs": tabs(session, told)})
     return page(request, "contacts/inside.html", context, headers=_history(request, told, context))
+
+
+def tabs(session: Session, told: Filter) -> list[tuple[Segment, int | None]]:
+    """Saved segments as views of the list, the one that is looked at among them, each with how many people it finds."""
+    shown, _ = segments.find(session, limit=TABS)
+    if told.segment is not None and told.segment not in {segment.id for segment in shown}:
+        shown = [*shown[: TABS - 1], segments.get(session, told.segment)]
+    counts = segments.counts(session, shown)
+    return [(segment, counts.get(segment.id)) for segment in shown]
 
 
 def chips(told: Filter, figures: Figures) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import hmac
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
 from typing import Annotated, cast
 
@@ -15,6 +15,7 @@ from crm.config import Settings
 from crm.database import Database
 from crm.errors import Forbidden, NotSignedIn
 from crm.history import Actor, ActorKind
+from crm.mailing import outgoing
 from crm.mailing.models import Send, SendState
 from crm.people.models import Contact
 from crm.staff import sign_in
@@ -27,6 +28,12 @@ SAFE_METHODS = {"GET", "HEAD"}
 
 
 def settings_of(request: Request) -> Settings:
+    """The settings as they hold now: those of the environment and, for who is signed in, how mails leave by what was told."""
+    return cast("Settings", getattr(request.state, "settings", None) or base_settings_of(request))
+
+
+def base_settings_of(request: Request) -> Settings:
+    """The settings of the environment alone."""
     return cast("Settings", request.app.state.settings)
 
 
@@ -50,10 +57,15 @@ def writing(request: Request) -> AbstractContextManager[Session]:
 SessionOf = Annotated[Session, Depends(get_session, scope="function")]
 
 
-async def posted(request: Request) -> FormData:
-    """The form of a POST of staff. Of a public page nothing is read: its link says it all, whatever a mail program posts."""
+async def posted(request: Request) -> AsyncIterator[FormData]:
+    """The form of a POST of staff, its files closed at the end. Of a public page nothing is read: its link says it all, whatever
+    a mail program posts."""
     unread = request.method in SAFE_METHODS or request.url.path.startswith(PUBLIC_PREFIX)
-    return FormData() if unread else await request.form()
+    form = FormData() if unread else await request.form()
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 Posted = Annotated[FormData, Depends(posted)]
@@ -103,6 +115,7 @@ def _signed_in(request: Request, session: Session) -> tuple[StaffSession, Accoun
 
 def _recognise(request: Request, session: Session, staff_session: StaffSession, account: Account) -> None:
     request.state.staff_session = staff_session
+    request.state.settings = outgoing.effective(session, base_settings_of(request))
     request.state.viewer = Viewer(account.id, account.name, account.role, staff_session.csrf_token)
     if not is_fragment(request):
         request.state.frame = _frame(session, settings_of(request))

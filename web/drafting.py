@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.errors import CrmError
 from crm.mailing import audience, campaigns, fields, previews, revisions, segments, templates
-from crm.mailing.models import Campaign
+from crm.mailing.models import Campaign, Segment
 from crm.mailing.previews import Preview
-from crm.mailing.schemas import Problem
+from crm.mailing.schemas import Audience, Problem
 from crm.outreach import materials
 from crm.outreach.models import Material, MaterialKind
 from crm.people.models import Language
@@ -41,29 +41,56 @@ CampaignId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 @router.get("/campanas/nueva")
-def begin(request: Request) -> Response:
-    """Which template, and what to call it."""
-    return _new_page(request, "", "", None)
+def begin(
+    request: Request,
+    session: SessionOf,
+    plantilla: str = "",
+    segmento: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+) -> Response:
+    """Which template, and what to call it; ``segmento`` is to whom, when one comes from there."""
+    return _new_page(request, session, "", plantilla, segmento)
 
 
 @router.post("/campanas/nueva")
 def make(
-    request: Request, session: SessionOf, nombre: Annotated[str, Form()] = "", plantilla: Annotated[str, Form()] = ""
+    request: Request,
+    session: SessionOf,
+    nombre: Annotated[str, Form()] = "",
+    plantilla: Annotated[str, Form()] = "",
+    segmento: Annotated[int | None, Form(ge=1, lt=2**31)] = None,
 ) -> Response:
     """Write the draft that a template begins with."""
     if not nombre.strip():
-        return _new_page(request, nombre, plantilla, "Escriba cómo se llama la campaña, para encontrarla después.", 422)
+        wrong = "Escriba cómo se llama la campaña, para encontrarla después."
+        return _new_page(request, session, nombre, plantilla, segmento, wrong)
     try:
-        made = campaigns.create(session, templates.starter(plantilla, nombre.strip()[:200]))
+        begun = templates.starter(plantilla, nombre.strip()[:200])
+        include = [segment.id] if (segment := _segment(session, segmento)) else []
+        made = campaigns.create(session, begun.model_copy(update={"audience": Audience(include=include)}))
     except (CrmError, ValidationError):
-        return _new_page(request, nombre, plantilla, "Elija una de las plantillas y revise el nombre.", 422)
+        wrong = "Elija una de las plantillas y revise el nombre."
+        return _new_page(request, session, nombre, plantilla, segmento, wrong)
     return RedirectResponse(f"/campanas/{made.id}/redactar", status_code=303)
 
 
-def _new_page(request: Request, name: str, chosen: str, wrong: str | None, status: int = 200) -> Response:
-    every = list(templates.all_templates().values())
-    context = {"templates": every, "purposes": PURPOSES, "name": name, "chosen": chosen or every[0].name, "wrong": wrong}
-    return page(request, "drafting/new.html", context, status=status)
+def _new_page(
+    request: Request, session: Session, name: str, chosen: str, segment_id: int | None, wrong: str | None = None
+) -> Response:
+    every = templates.all_templates()
+    context = {
+        "templates": list(every.values()),
+        "purposes": PURPOSES,
+        "name": name,
+        "chosen": chosen if chosen in every else next(iter(every)),
+        "segment": _segment(session, segment_id),
+        "wrong": wrong,
+    }
+    return page(request, "drafting/new.html", context, status=422 if wrong else 200)
+
+
+def _segment(session: Session, segment_id: int | None) -> Segment | None:
+    """The segment that one came from; None when it is not there (any more)."""
+    return session.get(Segment, segment_id) if segment_id else None
 
 
 @router.post("/campanas/{campaign_id}/duplicar")

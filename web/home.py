@@ -1,16 +1,24 @@
 """Inicio: the network in figures, what is leaving and what waits."""
 
+from dataclasses import dataclass
+from datetime import timedelta
+
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session, joinedload
 
-from crm.mailing.models import Campaign, Send, SendState
-from crm.people.models import LeaderSector
+from crm import clock
+from crm.mailing import sends
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
+from crm.people import consent
+from crm.people.contacts import visible
+from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
+from crm.staff.rights import Right
 from web.campaigns import accepted
 from web.contact_list import Filter, figures_of
-from web.dependencies import SessionOf
-from web.pages import page
+from web.dependencies import SessionOf, ViewerOf
+from web.pages import Viewer, counted, moment, page
 from web.words import PURPOSES, SEND_STATES
 
 LIVE = (SendState.SENDING, SendState.PAUSED, SendState.HELD, SendState.SCHEDULED)
@@ -20,11 +28,13 @@ router = APIRouter()
 
 
 @router.get("/")
-def show(request: Request, session: SessionOf) -> Response:
+def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     """The first page after signing in."""
     live = _sends(session, LIVE)
     finished = _sends(session, (SendState.DONE,))
     context = {
+        "needs": needs(session, viewer),
+        "week": week(session),
         "figures": figures_of(session, Filter()),
         "everyone": Filter(),
         "sectors": tuple(LeaderSector),
@@ -36,6 +46,81 @@ def show(request: Request, session: SessionOf) -> Response:
         "purposes": PURPOSES,
     }
     return page(request, "home/page.html", context)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that waits for a person: what, why, where it is done, and how pressing it is."""
+
+    words: str
+    why: str
+    href: str
+    tone: str = ""
+
+
+def needs(session: Session, viewer: Viewer) -> list[Need]:
+    """What needs someone today, the most pressing first."""
+    found = [
+        Need(f"«{send.campaign.name}» está {'en pausa' if send.state is SendState.PAUSED else 'detenido'}",
+             sends.REASONS.get(send.reason or "", ""), f"/envios/{send.id}", "bad")
+        for send in _sends(session, (SendState.PAUSED, SendState.HELD))
+    ]  # fmt: skip
+    found += [
+        Need(f"{counted(people, 'correo', 'correos')} sin confirmar de «{name}»",
+             "Decida si se dan por enviados o salen otra vez.", f"/envios/{send_id}/personas?estado=in_doubt", "warn")
+        for send_id, name, people in _in_doubt(session)
+    ]  # fmt: skip
+    soon = clock.now() + timedelta(days=1)
+    found += [
+        Need(f"«{send.campaign.name}» sale pronto", moment(send.starts_at), f"/envios/{send.id}")
+        for send in _sends(session, (SendState.SCHEDULED,))
+        if send.starts_at < soon
+    ]
+    unasked = session.scalar(sa.select(sa.func.count(Contact.id)).where(visible(), consent.mail_state() == "no_consent")) or 0
+    if unasked and viewer.may(Right.EDIT):
+        why = "No se les puede escribir hasta que conste. Pídalo con una campaña de consentimiento."
+        found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/contactos?correo=no_consent"))
+    return found
+
+
+def _in_doubt(session: Session) -> list[tuple[int, str, int]]:
+    """(send, name of its campaign, mails) of sends with mails of which nobody knows whether they arrived."""
+    statement = sa.select(Send.id, Campaign.name, sa.func.count()).join(Campaign).join(Delivery, Delivery.send_id == Send.id)
+    rows = session.execute(
+        statement.where(Delivery.state == DeliveryState.IN_DOUBT)
+        .group_by(Send.id, Campaign.name)
+        .order_by(Send.id.desc())
+        .limit(MOST)
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+@dataclass(frozen=True)
+class Week:
+    """What changed in seven days."""
+
+    people: int
+    accepted: int
+    left: int
+    bounced: int
+
+
+def week(session: Session) -> Week:
+    """The last seven days in figures."""
+    since = clock.now() - timedelta(days=7)
+    left = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED)
+    rows = session.execute(
+        sa.select(Suppression.reason, sa.func.count()).where(Suppression.recorded_at >= since).group_by(Suppression.reason)
+    )
+    reasons = {SuppressionReason(row[0]): row[1] for row in rows}
+    people = session.scalar(sa.select(sa.func.count(Contact.id)).where(visible(), Contact.created_at >= since)) or 0
+    sent = sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENT, Delivery.settled_at >= since)
+    return Week(
+        people=people,
+        accepted=session.scalar(sent) or 0,
+        left=sum(reasons.get(reason, 0) for reason in left),
+        bounced=reasons.get(SuppressionReason.BOUNCED, 0),
+    )
 
 
 def _sends(session: Session, states: tuple[SendState, ...]) -> list[Send]:

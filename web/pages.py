@@ -40,6 +40,19 @@ SECTOR_WORDS = {
 }
 
 
+HELP_PAGES = {
+    "home": "inicio",
+    "contacts": "personas",
+    "segments": "segmentos",
+    "imports": "importar",
+    "campaigns": "envios",
+    "materials": "materiales",
+    "organizations": "organizaciones",
+    "settings": "ajustes",
+}
+"""The page of the manual that speaks of each section."""
+
+
 @dataclass(frozen=True)
 class Viewer:
     """Who looks at a page of staff, as the templates need it."""
@@ -115,7 +128,7 @@ def environment() -> Environment:
         "wall_clock": wall_clock,
         "zone_name": zone_name,
     }
-    made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS}
+    made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS, "HELP_PAGES": HELP_PAGES}
     return made
 
 

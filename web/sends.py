@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -9,9 +10,12 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.mailing import audience, deliveries, previews, sends
+from crm.mailing import audience, decisions, deliveries, previews, results, sends
+from crm.mailing.decisions import Decision
 from crm.mailing.models import Delivery, DeliveryState, Send, SendMode, SendState
+from crm.mailing.results import Cut
 from crm.people.addresses import mask_address
+from crm.people.countries import country_name
 from crm.people.models import Language
 from crm.staff.models import Account
 from crm.staff.rights import Right
@@ -21,6 +25,7 @@ from web.headers import PREVIEW_POLICY
 from web.pages import Viewer, page
 from web.samples import Sample
 from web.send_progress import HEIGHT, WIDTH, curve_of, progress_of
+from web.send_results import CUT_OF, NONE, results_of
 from web.words import DELIVERY_STATES, PURPOSES, SEND_STATES, reason_words
 
 PAGE_ROWS = 25
@@ -48,14 +53,18 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId
         "width": width if width in WIDTHS else "computadora",
         "purpose": PURPOSES[send.purpose],
         "ordered_by": _who_ordered(session, send),
+        **results_of(session, send, CUT_OF.get(request.query_params.get("por", ""), Cut.COUNTRY)),
     }
     return page(request, "sends/page.html", _live(session, send, viewer) | context)
 
 
 @router.get("/envios/{send_id}/avance")
-def progress(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId) -> Response:
-    """The part of the page that moves, asked again every few seconds."""
-    return page(request, "sends/live.html", _live(session, sends.get(session, send_id), viewer))
+def progress(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId, espera: str = "") -> Response:
+    """The part of the page that moves, asked again every few seconds; a page that waited for the beginning is drawn anew."""
+    send = sends.get(session, send_id)
+    if espera and send.started_at:
+        return Response(headers={"HX-Refresh": "true"})
+    return page(request, "sends/live.html", _live(session, send, viewer))
 
 
 def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
@@ -126,6 +135,44 @@ def _back(send_id: int) -> Response:
     return RedirectResponse(f"/envios/{send_id}", status_code=303)
 
 
+@router.post("/envios/{send_id}/sin-confirmar")
+def decide(
+    session: SessionOf,
+    send_id: SendId,
+    decision: Annotated[Decision, Form()],
+    razon: Annotated[str, Form(max_length=500)] = "",
+    todas: Annotated[str, Form(max_length=3)] = "",
+    correo: Annotated[list[int] | None, Form(max_length=PAGE_ROWS)] = None,
+) -> Response:
+    """Say of mails in doubt, of all or of those chosen, that they are taken as sent or leave again."""
+    moved = decisions.decide_doubt(session, send_id, decision, razon, None if todas else correo or [])
+    return _told(send_id, DeliveryState.IN_DOUBT, f"hecho={moved}")
+
+
+@router.post("/envios/{send_id}/reintentar")
+def retry(
+    session: SessionOf,
+    send_id: SendId,
+    razon: Annotated[str, Form(max_length=500)] = "",
+    motivo: Annotated[str, Form(max_length=60)] = "",
+    todas: Annotated[str, Form(max_length=3)] = "",
+    correo: Annotated[list[int] | None, Form(max_length=PAGE_ROWS)] = None,
+) -> Response:
+    """Put failed mails back in the queue: those chosen, those of a reason, or all."""
+    done = decisions.try_again(session, send_id, razon, reason=motivo or None, ids=None if todas else correo or [])
+    return _told(send_id, DeliveryState.FAILED, f"hecho={done.again}&quedan={done.left}")
+
+
+def _told(send_id: int, state: DeliveryState, done: str) -> Response:
+    return RedirectResponse(f"/envios/{send_id}/personas?estado={state.value}&{done}", status_code=303)
+
+
+@router.post("/envios/{send_id}/errata")
+def erratum(session: SessionOf, send_id: SendId) -> Response:
+    """A draft to exactly those who were sent this."""
+    return RedirectResponse(f"/campanas/{decisions.write_erratum(session, send_id).id}/redactar", status_code=303)
+
+
 # --- the people behind a number ----------------------------------------------------------------------------------------------
 
 
@@ -133,6 +180,8 @@ def _back(send_id: int) -> Response:
 class PersonRow:
     """One person of the ledger."""
 
+    id: int
+    """Of the delivery."""
     contact_id: int
     name: str
     address: str | None
@@ -159,11 +208,19 @@ def people(
     send_id: SendId,
     estado: DeliveryState | None = None,
     motivo: Annotated[str | None, Query(max_length=60, pattern=r"^[a-z0-9_]+$")] = None,
+    pais: Annotated[str | None, Query(max_length=20, pattern=r"^[A-Za-z]+$")] = None,
+    proveedor: Annotated[str | None, Query(max_length=254, pattern=r"^[^\x00-\x20]+$")] = None,
+    hecho: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
+    quedan: Annotated[int | None, Query(ge=0, lt=2**31)] = None,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """Who is in a state of the ledger, and why."""
+    """Who is in a state of the ledger, and why; of one country or provider when it is told."""
     send = sends.get(session, send_id)
-    rows, following = deliveries.find(session, send_id, state=estado, reason=motivo, cursor=cursor, limit=PAGE_ROWS)
+    cut = {Cut.COUNTRY: pais, Cut.PROVIDER: proveedor, Cut.REASON: motivo if motivo == NONE else None}
+    parts = [results.condition(session, one, "" if key == NONE else key) for one, key in cut.items() if key]
+    reason = None if motivo == NONE else motivo
+    where = sa.and_(sa.true(), *parts)
+    rows, following = deliveries.find(session, send_id, state=estado, reason=reason, where=where, cursor=cursor, limit=PAGE_ROWS)
     context = {
         "send": send,
         "counts": sends.counts(session, send),
@@ -172,11 +229,28 @@ def people(
         "reason_words": reason_words,
         "reasons": _reasons(session, send_id, estado),
         "delivery_states": DELIVERY_STATES,
+        "only": _only(pais, proveedor),
+        "page_url": _people_url(send_id, estado=estado, motivo=motivo, pais=pais, proveedor=proveedor),
+        "done": hecho,
+        "left": quedan,
+        "decides": viewer.may(Right.SEND) and send.state is not SendState.CANCELLED,
         "rows": _people(session, rows, masked=not viewer.may(Right.VIEW_ADDRESSES)),
         "cursor": cursor,
         "following": following,
     }
     return page(request, "sends/people.html", context)
+
+
+def _people_url(send_id: int, **told: str | None) -> str:
+    query = urlencode({name: str(value) for name, value in told.items() if value})
+    return f"/envios/{send_id}/personas" + (f"?{query}" if query else "")
+
+
+def _only(country: str | None, provider: str | None) -> str | None:
+    """Which part of a send is shown, in words."""
+    if country:
+        return "Sin país conocido" if country == NONE else country_name(country)
+    return ("Sin dirección" if provider == NONE else provider) if provider else None
 
 
 def _reasons(session: Session, send_id: int, state: DeliveryState | None) -> list[tuple[str, int]]:
@@ -197,6 +271,7 @@ def _person(row: Delivery, named: Sample | None, *, masked: bool) -> PersonRow:
     state = DeliveryState.PENDING if row.state is DeliveryState.SENDING else row.state
     told = sends.SKIP_SENTENCES if state is DeliveryState.SKIPPED else sends.REASONS
     return PersonRow(
+        id=row.id,
         contact_id=row.contact_id,
         name=named.name if named else "Persona que ya no está en la Red",
         address=_address(row, masked=masked) if named else None,

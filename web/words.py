@@ -2,7 +2,7 @@
 
 from crm.mailing import faults
 from crm.mailing.models import DeliveryState, SendState
-from crm.people.models import Purpose
+from crm.people.models import ImportState, Purpose, RowStatus
 
 SEND_STATES = {
     SendState.SCHEDULED: ("Programado", "live"),
@@ -52,6 +52,7 @@ FAULTS = {
     "letters_unsupported": "Dirección con letras no admitidas",
     "sender_refused": "Remitente no aceptado",
     "no_clear_answer": "El servidor no contestó con claridad",
+    "taken_as_sent": "Dado por enviado por el equipo",
 }
 
 PURPOSES = {
@@ -62,6 +63,45 @@ PURPOSES = {
     Purpose.INSTITUTIONAL_LIAISON: "Vinculación institucional",
     Purpose.CONSENT_REQUEST: "Solicitud de consentimiento",
 }
+
+IMPORT_STATES = {
+    ImportState.UPLOADED: ("Por revisar", "warn"),
+    ImportState.CHECKED: ("Revisada, sin importar", "warn"),
+    ImportState.RUNNING: ("Importándose", "live"),
+    ImportState.DONE: ("Concluida", "good"),
+    ImportState.FAILED: ("No se pudo terminar", "bad"),
+}
+"""A state of an import in words, and its colour."""
+ROW_STATUSES = {
+    RowStatus.CREATED: ("Nuevas", "Nueva", "good"),
+    RowStatus.UPDATED: ("Actualizadas", "Actualizada", "live"),
+    RowStatus.UNCHANGED: ("Sin cambios", "Sin cambios", "off"),
+    RowStatus.REFUSED: ("No entran", "No entra", "bad"),
+}
+"""What becomes of a row, as a heading and of one row, and its colour."""
+IMPORT_FIELDS = {
+    "full_name": "Nombre completo",
+    "given_names": "Nombre",
+    "first_surname": "Primer apellido",
+    "second_surname": "Segundo apellido",
+    "surnames": "Los dos apellidos",
+    "preferred_name": "Cómo prefiere que le llamen",
+    "treatment": "Trato en el saludo",
+    "academic_title": "Título académico",
+    "emails": "Correo",
+    "phone": "Teléfono",
+    "city": "Ciudad",
+    "region": "Estado o provincia",
+    "country": "País",
+    "language": "Idioma",
+    "home_borough": "Alcaldía de origen",
+    "tags": "Etiquetas",
+    "leader_sectors": "Sector de liderazgo",
+    "organization": "Organización",
+    "post": "Cargo",
+    "source": "Fuente",
+}
+"""What a column of a list may hold."""
 
 
 def reason_words(reason: str | None) -> str:

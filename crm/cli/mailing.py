@@ -13,7 +13,7 @@ from crm.cli.edge import WHY, AsJson, console, opened, read_settings, show, told
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Conflict
-from crm.mailing import campaigns, deliveries, previews, segments, sends
+from crm.mailing import campaigns, deliveries, outgoing, previews, segments, sends
 from crm.mailing.models import SendMode, SendState
 from crm.mailing.schemas import SendIn, When
 
@@ -43,8 +43,8 @@ def send_campaign(
     as_json: AsJson = False,
 ) -> None:
     """Ordena el envío de una campaña. En una terminal muestra antes qué saldrá y a cuántas personas, y pide confirmarlo."""
-    settings = read_settings()
-    with told(), opened(settings) as database:
+    with told(), opened(read_settings()) as database:
+        settings = _settings_now(database)
         order = SendIn(when=When(mode=SendMode.NOW), confirmed_count=confirm, again=again)
         if sys.stdin.isatty():
             order = _confirmed(database, campaign_id, settings, order)
@@ -56,6 +56,11 @@ def send_campaign(
         _show_send(database, send_id, as_json)
     if wait and state is not SendState.DONE:
         raise typer.Exit(1)
+
+
+def _settings_now(database: Database) -> Settings:
+    with database.session(write=False) as session:
+        return outgoing.effective(session, read_settings())
 
 
 def _confirmed(database: Database, campaign_id: int, settings: Settings, order: SendIn) -> SendIn:
@@ -106,8 +111,8 @@ def try_campaign(
     as_json: AsJson = False,
 ) -> None:
     """Envía una prueba a una cuenta del equipo, con enlaces de nadie."""
-    settings = read_settings()
-    with told(), opened(settings) as database:
+    with told(), opened(read_settings()) as database:
+        settings = _settings_now(database)
         with database.session(write=False) as session:
             mail = previews.trial(session, campaigns.get(session, campaign_id), to, settings, contact_id)
         became = previews.to_out(previews.hand_over(mail, settings))

@@ -15,7 +15,7 @@ from crm import catcher, demo, jobs, migration, server
 from crm.cli.edge import console, opened, read_settings, told
 from crm.config import RelayAddress, Settings
 from crm.database import Database
-from crm.mailing import relays
+from crm.mailing import outgoing, relays
 from crm.mailing.sending import Way
 from crm.staff import accounts
 from crm.staff.models import Role
@@ -95,6 +95,7 @@ def _welcome(database: Database, settings: Settings) -> None:
     console.print("Versión de evaluación: no cargue datos reales sin visto bueno de protección de datos.")
     with database.session(write=False) as session:
         is_demo, people = demo.is_demo(session), accounts.find(session)
+        has_relay = outgoing.effective(session, settings).relay is not None
     if is_demo and (access := demo.access(settings)) is not None:
         console.print("Datos de demostración. Inicie sesión con una de estas cuentas y la misma contraseña:")
         for email, role in access.accounts:
@@ -103,7 +104,7 @@ def _welcome(database: Database, settings: Settings) -> None:
         console.print("Para empezar sin datos: CRM_DEMO=0 y otra carpeta en CRM_DATA_DIR.")
     elif not people:
         console.print("Aún no hay cuentas. Cree la primera con: crm users add CORREO --role administration")
-    if settings.relay is None:
+    if not has_relay:
         console.print("Sin servidor de correo: los correos se quedan en un buzón local de este equipo (CRM_SMTP_URL lo cambia).")
 
 

@@ -54,7 +54,7 @@ PROBLEMS: dict[str, str] = {
     "audience_missing": "Elija al menos un segmento.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
     "base_url_not_public": "Los enlaces no se abrirían fuera de este equipo. Ponga en CRM_BASE_URL la dirección pública (https).",
-    "sender_not_set": "El remitente es de ejemplo. Ponga en CRM_MAIL_FROM el nombre y el correo de la Red.",
+    "sender_not_set": "El remitente es de ejemplo. Pida a quien administra que lo escriba en Ajustes, «Correo saliente».",
     "file_missing": "Un material no tiene archivo que enviar.",
 }
 
@@ -187,6 +187,12 @@ def compile_variant(session: Session, template: str, variant: VariantIn, setting
     named = {block.material for block in variant.blocks if hasattr(block, "material")}
     attached = {number: _attached(session, number, variant.blocks) for number in named}
     return composing.compose(template, variant, attached, notice_url=links.notice_url(session, settings))
+
+
+def materials_of(campaign: Campaign) -> list[int]:
+    """Ids of the materials that its blocks name, in any language."""
+    named = {block["material"] for variant in campaign.variants for block in variant.blocks if "material" in block}
+    return sorted(number for number in named if isinstance(number, int))
 
 
 def review(session: Session, campaign: Campaign, settings: Settings) -> Review:

@@ -315,11 +315,14 @@ def find(
     *,
     state: DeliveryState | None = None,
     reason: str | None = None,
+    where: sa.ColumnElement[bool] | None = None,
     cursor: str | None = None,
     limit: int = 50,
 ) -> tuple[list[Delivery], str | None]:
-    """Deliveries of a send, in the order in which they were made."""
+    """Deliveries of a send, in the order in which they were made; ``where`` may read their Contact."""
     statement = sa.select(Delivery).where(Delivery.send_id == send_id)
+    if where is not None:
+        statement = statement.join(Contact, Contact.id == Delivery.contact_id).where(where)
     if state is DeliveryState.PENDING:
         statement = statement.where(Delivery.state.in_((DeliveryState.PENDING, DeliveryState.SENDING)))
     elif state is not None:

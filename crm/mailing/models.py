@@ -108,6 +108,30 @@ class Relay(Base):
     """Troubles in a row that were the relay's; five pause the send."""
 
 
+class MailSettings(Tracked, Base):
+    """How mails leave, as told on the page Correo saliente: one row. What the environment tells wins over it."""
+
+    __tablename__ = "mail_settings"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    """Always 1."""
+    mail_from: Mapped[str] = mapped_column(sa.String(500), info=PLAIN)
+    """As `Settings.mail_from`."""
+    reply_to: Mapped[str | None] = mapped_column(sa.String(254), info=PLAIN)
+    host: Mapped[str | None] = mapped_column(sa.String(253), info=PLAIN)
+    """None: the local catcher."""
+    port: Mapped[int | None]
+    tls: Mapped[str | None] = mapped_column(sa.String(20), info=PLAIN)
+    username: Mapped[str | None] = mapped_column(sa.String(254), info=PLAIN)
+    sealed_password: Mapped[str | None] = mapped_column(sa.Text, info=PLAIN | {"derived": True})
+    """As `crm.sealing.seal` writes it."""
+    per_minute: Mapped[int | None]
+    """None: no limit, on this machine only."""
+    version: Mapped[int] = mapped_column(default=1, info={"derived": True})
+
+    __mapper_args__ = {"version_id_col": version}
+
+
 class Worker(Base):
     """A process that hands over mails: it says that it lives, so that the others know whose work to take over."""
 
@@ -214,6 +238,8 @@ class Send(Tracked, Base):
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
     """The rules of those segments as they stood when it was confirmed."""
+    materials: Mapped[list[int]] = mapped_column(Json, default=list, info=PLAIN)
+    """Ids of the materials that its frozen content carries."""
     purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
     generation: Mapped[int] = mapped_column(default=0, info={"derived": True})
     """Raised when the send is due again after its job ended: a finished job id of the engine never runs twice."""

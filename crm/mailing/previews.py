@@ -14,7 +14,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import keys_of
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import audience, campaigns, faults, fields, links, relays, sends
+from crm.mailing import audience, campaigns, faults, fields, links, relays, sends, templates
 from crm.mailing.compiling import Compiled
 from crm.mailing.faults import Judgement, Verdict
 from crm.mailing.models import Campaign, Send
@@ -25,6 +25,8 @@ from crm.people import contacts, names
 from crm.people.models import Contact, Language
 from crm.staff import accounts
 
+NOBODY = "prueba@example.org"
+"""Whom a preview is addressed to."""
 _CID = re.compile(r'src="cid:([^"]+)"')
 
 
@@ -119,17 +121,34 @@ def _preview(
     feedback: str,
 ) -> Preview:
     variant = _variant(compiled, contact, language)
-    raw = _mail(session, variant, contact, "prueba@example.org", settings, feedback)
+    raw = _mail(session, variant, contact, NOBODY, settings, feedback)
     values = fields.values_of(session, [(contact.id, Language(variant.language))])[contact.id]
     return read_mail(raw, subject_of(variant, values))
 
 
+def of_template(session: Session, name: str, settings: Settings, contact_id: int | None = None) -> Preview:
+    """What a template begins with as a contact would get it or, without one, with the example of each field."""
+    variant = templates.get(name).starter
+    compiled = campaigns.compile_variant(session, name, variant, settings)
+    if contact_id is not None:
+        return _preview(session, {variant.language: compiled}, contacts.get(session, contact_id), settings, None, "c0:p0")
+    values = {field.name: field.example for field in fields.catalogue()}
+    return read_mail(_written(session, compiled, values, "", NOBODY, settings, "c0:p0"), subject_of(compiled, values))
+
+
 def _mail(session: Session, variant: Compiled, contact: Contact, to_address: str, settings: Settings, feedback: str) -> bytes:
+    values = fields.values_of(session, [(contact.id, Language(variant.language))])[contact.id]
+    return _written(session, variant, values, names.display_name(contact), to_address, settings, feedback)
+
+
+def _written(
+    session: Session, variant: Compiled, values: dict[str, str], to_name: str, to_address: str, settings: Settings, feedback: str
+) -> bytes:
+    """A mail with the links of no one."""
     keys, sender = keys_of(session), sends.sender_of(settings)
     unsubscribe = links.unsubscribe_url(settings, keys, links.NO_ONE)
-    values = fields.values_of(session, [(contact.id, Language(variant.language))])[contact.id]
     envelope = Envelope(
-        to_name=names.display_name(contact),
+        to_name=to_name,
         to_address=to_address,
         message_id=links.message_id(keys, links.NO_ONE, sender.domain),
         unsubscribe=unsubscribe,

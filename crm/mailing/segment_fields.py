@@ -25,12 +25,14 @@ from crm.people.models import (
     City,
     ConsentState,
     Contact,
+    ImportRow,
     Language,
     LeaderRole,
     LeaderSector,
     Organization,
     Post,
     Purpose,
+    RowStatus,
     Tag,
     contact_tag,
 )
@@ -203,6 +205,18 @@ def _received(_: str, told: Told) -> sa.ColumnElement[bool]:
     return _sent(Delivery.send_id.in_(_ids(Send.id, Send.campaign_id.in_(told))))
 
 
+def _sent_in(_: str, told: Told) -> sa.ColumnElement[bool]:
+    """Whoever was sent it, and whoever may have been: a correction must reach both."""
+    states = (DeliveryState.SENT, DeliveryState.IN_DOUBT)
+    return _exists(Delivery.contact_id, Delivery.send_id.in_(told), Delivery.state.in_(states))
+
+
+def _imported(_: str, told: Told) -> sa.ColumnElement[bool]:
+    """Whoever an import created or completed."""
+    changed = (RowStatus.CREATED, RowStatus.UPDATED)
+    return _exists(ImportRow.contact_id, ImportRow.import_id.in_(told), ImportRow.status.in_(changed))
+
+
 def _text(_: str, told: Told) -> sa.ColumnElement[bool]:
     return contains(Contact.search_key, told[0])
 
@@ -295,6 +309,11 @@ _CATALOGUE = (
         names.campaigns, names.campaign_options,
     ),
     Field(
+        "sent_in", "Envío que recibió", "choice", CHOICE, _ID,
+        _sent_in, Words("recibieron", "recibió", {"in": "o pudieron recibir el envío {}"}),
+        names.sends, names.send_options,
+    ),
+    Field(
         "text", "Texto", "text", ("contains",),
         Reading(values.read_search, "un texto de hasta 200 caracteres"),
         _text, Words("tienen", "tiene", {"contains": "{} en su nombre, correo o cargo"}), names.quoted,
@@ -317,6 +336,11 @@ _CATALOGUE = (
     Field(
         "import", "Importación", "choice", CHOICE, _ID,
         _one_of(Contact.import_id), Words("entraron", "entró", {"in": "con la importación {}"}),
+        names.imports, names.import_options,
+    ),
+    Field(
+        "imported", "Creada o actualizada por la importación", "choice", CHOICE, _ID,
+        _imported, Words("figuran", "figura", {"in": "como altas o cambios en la importación {}"}),
         names.imports, names.import_options,
     ),
 )  # fmt: skip

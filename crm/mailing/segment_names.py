@@ -10,7 +10,7 @@ from babel.dates import format_date
 from sqlalchemy.orm import Session
 
 from crm.database import sort_key
-from crm.mailing.models import Campaign
+from crm.mailing.models import Campaign, Send
 from crm.mailing.segment_values import Value
 from crm.people import places
 from crm.people.gazetteer import gazetteer
@@ -211,6 +211,17 @@ def campaign_options(session: Session) -> list[tuple[Value, str]]:
     """Newest first."""
     rows = session.execute(sa.select(Campaign.id, Campaign.name).order_by(Campaign.id.desc()).limit(OPTION_LIMIT))
     return [(number, name) for number, name in rows]
+
+
+def sends(session: Session, told: Sequence[Any]) -> Mapping[Any, str]:
+    rows = session.execute(sa.select(Send.id, Campaign.name).join(Campaign).where(Send.id.in_(told)))
+    return {number: f"{number} ({quote(name)})" for number, name in rows}
+
+
+def send_options(session: Session) -> list[tuple[Value, str]]:
+    """Newest first."""
+    rows = session.execute(sa.select(Send.id, Campaign.name).join(Campaign).order_by(Send.id.desc()).limit(OPTION_LIMIT))
+    return [(number, f"{number} ({name})") for number, name in rows]
 
 
 def sources(session: Session, told: Sequence[Any]) -> Mapping[Any, str]:

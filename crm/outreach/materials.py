@@ -71,13 +71,13 @@ def create(session: Session, data: MaterialIn, *, body: bytes | None, file_name:
 
 
 def change(session: Session, material_id: int, patch: MaterialPatch) -> Material:
-    """Change what the patch names; null empties an edition or the link of what is not a video, and leaves the rest alone."""
+    """Change what the patch names; null empties an edition, a last day or the link of what is no video; the rest stays."""
     material = get(session, material_id)
     told = patch.model_dump(exclude_unset=True)
     if "link" in told:
         _check_link(material.kind, told["link"])
     for name, value in told.items():
-        if value is not None or name in ("edition", "link"):
+        if value is not None or name in ("edition", "link", "valid_until"):
             setattr(material, name, value)
     session.flush()
     return material
@@ -268,6 +268,7 @@ def _to_out(material: Material, stored: tuple[str, int] | None, url: str | None)
         is_public=material.is_public,
         public_name=material.public_name if material.is_public else None,
         public_url=url,
+        valid_until=material.valid_until,
         missing=missing_texts(material),
         created_at=material.created_at,
     )

@@ -1,6 +1,6 @@
 """Tables of outreach: so far the materials that the unit spreads."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -47,4 +47,6 @@ class Material(Tracked, Base):
     public_name: Mapped[str] = mapped_column(sa.String(64), unique=True, info=PLAIN | {"derived": True})
     """Random and unguessable: the name of its file on the public path."""
     is_public: Mapped[bool] = mapped_column(default=False)
+    valid_until: Mapped[date | None]
+    """The last day on which what it says holds; None while no one told any."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)

@@ -1,6 +1,6 @@
 """What comes in and goes out of outreach: materials."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -57,6 +57,8 @@ class MaterialIn(BaseModel):
     """https only. Where a video is watched; nothing is ever fetched from it."""
     is_public: bool = False
     """Whether its file may be had without signing in, by its unguessable name."""
+    valid_until: date | None = None
+    """The last day on which what it says holds."""
 
 
 class MaterialPatch(BaseModel):
@@ -71,6 +73,7 @@ class MaterialPatch(BaseModel):
     full_text: FullText | None = None
     link: Link = None
     is_public: bool | None = None
+    valid_until: date | None = None
 
 
 class FileOut(BaseModel):
@@ -100,6 +103,8 @@ class MaterialOut(BaseModel):
     """Name of its file on the public path; null unless it is public."""
     public_url: str | None
     """Where anybody may have its file, without signing in; null unless it is public and has one."""
+    valid_until: date | None
+    """The last day on which what it says holds; null when none was told."""
     missing: list[str]
     """What it lacks before it can be sent: `alt_text_missing`, `full_text_missing`."""
     created_at: datetime

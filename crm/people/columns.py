@@ -143,9 +143,30 @@ class _RowFault(Exception):
 # --- headers ---------------------------------------------------------------------------------------------------------------
 
 
-def match(headers: Sequence[str]) -> Columns:
-    """Tell what each column holds; errors: no_header, no_person_column, column_repeated (names the headers)."""
+FIELD_NAMES = tuple(name for name in re.findall(r"^(\w+):", _SYNONYMS, re.MULTILINE) if name != "name")
+"""Every field that a column may hold."""
+
+
+def guess(headers: Sequence[str]) -> list[str | None]:
+    """What each header seems to name, for a person to correct; never raises."""
+    indexes: dict[str, list[int]] = {}
+    for index, header in enumerate(headers):
+        name = field_of(_tidy(header))
+        if name is not None:
+            indexes.setdefault(name, []).append(index)
+    _settle_name(indexes)
+    told = {index: name for name, places in indexes.items() for index in places}
+    return [told.get(index) for index in range(len(headers))]
+
+
+def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None) -> Columns:
+    """Tell what each column holds, as ``chosen`` says column by column, else as the headers do.
+
+    Errors: no_header, no_person_column, column_repeated (names the headers), column_field_unknown.
+    """
     shown = [_tidy(header) for header in headers]
+    if chosen is not None:
+        return _as_chosen(shown, chosen)
     indexes: dict[str, list[int]] = {}
     for index, header in enumerate(shown):
         name = field_of(header)
@@ -160,6 +181,21 @@ def match(headers: Sequence[str]) -> Columns:
     if not indexes.keys() & _PERSON:
         raise InvalidInput("no_person_column", field="file")
     used = {index for places in indexes.values() for index in places}
+    return Columns(shown, indexes, [header for index, header in enumerate(shown) if header and index not in used])
+
+
+def _as_chosen(shown: list[str], chosen: Sequence[str | None]) -> Columns:
+    indexes: dict[str, list[int]] = {}
+    for index, name in enumerate(chosen[: len(shown)]):
+        if name is not None and name not in FIELD_NAMES:
+            raise InvalidInput("column_field_unknown", field="file")
+        if name is not None:
+            indexes.setdefault(name, []).append(index)
+    if not indexes.keys() & _PERSON:
+        raise InvalidInput("no_person_column", field="file")
+    used = {index for places in indexes.values() for index in places}
+    # A column without a header is named by its place: it has to be called somehow where a row is told.
+    shown = [header or (f"Columna {index + 1}" if index in used else "") for index, header in enumerate(shown)]
     return Columns(shown, indexes, [header for index, header in enumerate(shown) if header and index not in used])
 
 

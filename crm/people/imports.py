@@ -67,6 +67,21 @@ class Basis:
         ]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a file is read: which sheet of it, and the field of each column where a person corrected what the headers tell."""
+
+    sheet: str | None = None
+    chosen: Sequence[str | None] | None = None
+
+    def stated(self) -> dict[str, Any]:
+        """The columns of `Import` that keep it."""
+        return {"sheet": self.sheet, "chosen": None if self.chosen is None else list(self.chosen)}
+
+
+AS_IT_IS = Layout()
+
+
 @dataclass(frozen=True, slots=True)
 class RowResult:
     """What becomes of one row: its number in the spreadsheet, and the column and values at fault, if any."""
@@ -102,17 +117,17 @@ class Checked:
 # --- check -----------------------------------------------------------------------------------------------------------------
 
 
-def check(database: Database, source: Source, file_name: str, *, basis: Basis | None = None) -> Checked:
+def check(database: Database, source: Source, file_name: str, *, basis: Basis | None = None, layout: Layout = AS_IT_IS) -> Checked:
     """Tell what an import would create, change or refuse, and of which rows and why; nothing stays written, nobody waits.
 
     The rows are taken in as an import would, in a rehearsal. Errors: those of `begin`.
     """
-    _read_through(source, file_name)
+    _read_through(source, file_name, layout)
     consents = basis.consents() if basis else []
     told = _Told()
     with database.rehearsal() as session:
-        accepted = _accept(session, source, file_name)
-        tried = _new_import(session, accepted, file_name, basis)
+        accepted = _accept(session, source, file_name, layout)
+        tried = _new_import(session, accepted, file_name, stated(basis, layout))
         for batch in _batches(accepted.rows):
             with _collector_at_rest():
                 taken = _take(session, accepted.columns, batch, consents, tried.id)
@@ -143,35 +158,45 @@ class _Told:
 # --- import ----------------------------------------------------------------------------------------------------------------
 
 
-def begin(session: Session, source: Source, file_name: str, *, basis: Basis | None = None) -> Import:
+def begin(session: Session, source: Source, file_name: str, *, basis: Basis | None = None, layout: Layout = AS_IT_IS) -> Import:
     """Accept a file whole and make its `Import`, or find the one of the same file and basis that was cut.
 
     Errors: those of `open_spreadsheet` and `columns.match`, sheet_malformed for any row, evidence_required,
     suppression_key_missing.
     """
-    _read_through(source, file_name)
-    stated = _stated(basis)
-    accepted = _accept(session, source, file_name)
+    _read_through(source, file_name, layout)
+    told = stated(basis, layout)
+    accepted = _accept(session, source, file_name, layout)
     for cut in session.scalars(sa.select(Import).where(Import.sha256 == accepted.sha256, Import.state == ImportState.RUNNING)):
-        if all(getattr(cut, name) == value for name, value in stated.items()):
+        if all(getattr(cut, name) == value for name, value in told.items()):
             return cut
-    return _new_import(session, accepted, file_name, basis)
+    return _new_import(session, accepted, file_name, told)
 
 
-def _new_import(session: Session, accepted: "_Accepted", file_name: str, basis: Basis | None) -> Import:
-    name = "".join(letter for letter in PurePath(file_name).name if letter.isprintable())[-255:]
+def shown_name(file_name: str) -> str:
+    """The name of a file as it is kept: without folders or what cannot be seen, its end if it is long."""
+    return "".join(letter for letter in PurePath(file_name).name if letter.isprintable())[-255:]
+
+
+def _new_import(session: Session, accepted: "_Accepted", file_name: str, stated: dict[str, Any]) -> Import:
     made = Import(
-        file_name=name, sha256=accepted.sha256, columns=accepted.columns.matched, counts=_count([]), rows_done=0, **_stated(basis)
+        file_name=shown_name(file_name),
+        sha256=accepted.sha256,
+        columns=accepted.columns.matched,
+        counts=_count([]),
+        rows_done=0,
+        **stated,
     )
     session.add(made)
     session.flush()
     return made
 
 
-def _stated(basis: Basis | None) -> dict[str, Any]:
-    """The columns of `Import` that keep a basis."""
+def stated(basis: Basis | None, layout: Layout) -> dict[str, Any]:
+    """The columns of `Import` that keep a basis and a layout."""
     consents = basis.consents() if basis else []
     return {
+        **layout.stated(),
         "purposes": [given.purpose.value for given in consents],
         "evidence": consents[0].evidence if consents else None,
         "agreed_on": consents[0].given_on if consents else None,
@@ -200,7 +225,7 @@ def run(
         started = get(session, import_id)
         if started.state is ImportState.DONE:
             return started
-        accepted = _accept(session, source, started.file_name)
+        accepted = _accept(session, source, started.file_name, Layout(started.sheet, started.chosen))
     if accepted.sha256 != started.sha256:
         raise Conflict("import_file_changed", field="file")
     consents, done = _basis_of(started).consents(), started.rows_done
@@ -263,23 +288,23 @@ class _Accepted:
     """Those after the header."""
 
 
-def _accept(session: Session, source: Source, file_name: str) -> _Accepted:
-    accepted = _open(source, file_name)
+def _accept(session: Session, source: Source, file_name: str, layout: Layout) -> _Accepted:
+    accepted = _open(source, file_name, layout)
     consent.check_suppression_key(session)  # without it nobody who left would be known
     return accepted
 
 
-def _open(source: Source, file_name: str) -> _Accepted:
-    sheet = open_spreadsheet(source, file_name)
+def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
+    sheet = open_spreadsheet(source, file_name, layout.sheet)
     rows = sheet.rows()
     _, header = next(rows, (0, []))
-    return _Accepted(sheet.sha256, match(header), rows)
+    return _Accepted(sheet.sha256, match(header, layout.chosen), rows)
 
 
-def _read_through(source: Source, file_name: str) -> None:
+def _read_through(source: Source, file_name: str, layout: Layout) -> None:
     """Read the file to its end before the first question to the database, which on SQLite shuts out every other writer: a row
     that breaks is told before anything is written, and nobody waits while a large file is read."""
-    for _ in _open(source, file_name).rows:
+    for _ in _open(source, file_name, layout).rows:
         pass
 
 

@@ -316,7 +316,10 @@ class Installation(Base):
 
 
 class ImportState(StrEnum):
+    UPLOADED = "uploaded"
+    """A file given on a page: nothing is known yet of what it would do."""
     CHECKED = "checked"
+    """Tried as it is described now; nothing is taken in yet."""
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
@@ -351,6 +354,23 @@ class Import(Tracked, Base):
     """``{"created": n, "updated": n, "unchanged": n, "refused": n}``."""
     started_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"derived": True})
+    keeps_file: Mapped[bool] = mapped_column(default=False, info={"derived": True})
+    """Whether the file is stored, under `sha256`, for a worker to take in: until the import ends."""
+    sheet: Mapped[str | None] = mapped_column(sa.String(255), info=PLAIN)
+    """The sheet of the workbook; None: the first one that is seen."""
+    chosen: Mapped[list[str | None] | None] = mapped_column(Json, info=PLAIN)
+    """The field of each column as a person corrected it; None: as the headers tell."""
+    checked: Mapped[dict[str, Any] | None] = mapped_column(Json, info=PLAIN | {"derived": True})
+    """What the last check of the page told, without any value of a row: see `uploads.Told`."""
+    ordered_by_id: Mapped[int | None]
+    """The account that confirmed it on a page."""
+    generation: Mapped[int] = mapped_column(default=0, info={"derived": True})
+    """Raised whenever it is due again after its job ended: see `crm.jobs`."""
+    failure: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """The code of `errors.py` that says why it could not go on."""
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone: Mapped[dict[str, int] | None] = mapped_column(Json, info=PLAIN)
+    """How many people were taken back, and how many stayed: see `import_results.Undoing`."""
 
 
 class ImportRow(Base):

@@ -12,10 +12,10 @@ import zlib
 from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path, PurePath
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
@@ -52,18 +52,20 @@ class Spreadsheet:
     kind: Literal["csv", "xlsx"]
     encoding: str = "utf-8"
     delimiter: str = ","
+    sheet: str | None = None
+    """Which sheet of a workbook; None: the first one that a person sees on opening the file."""
 
     def rows(self) -> Iterator[Row]:
         """Rows that hold something, in order, header included; sheet_malformed and sheet_cell_too_long name the row that breaks."""
-        rows = _csv_rows(self) if self.kind == "csv" else _xlsx_rows(self.source)
+        rows = _csv_rows(self) if self.kind == "csv" else _xlsx_rows(self.source, self.sheet)
         return ((number, cells) for number, cells in rows if any(map(str.strip, cells)))
 
 
-def open_spreadsheet(source: Source, file_name: str) -> Spreadsheet:
+def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -> Spreadsheet:
     """Look at a file and accept it.
 
     Errors: file_empty, sheet_format_unknown (by its name), sheet_not_what_it_says (by its bytes), sheet_encoding_unknown,
-    sheet_unpacks_too_large, sheet_too_large, sheet_too_wide.
+    sheet_unpacks_too_large, sheet_too_large, sheet_too_wide; sheet_not_found when its rows are read.
     """
     suffix = PurePath(file_name).suffix.lower()
     with _opened(source) as file:
@@ -72,7 +74,7 @@ def open_spreadsheet(source: Source, file_name: str) -> Spreadsheet:
             raise InvalidInput("file_empty", field="file")
         file.seek(0)
         if suffix == ".xlsx":
-            return _accept_xlsx(source, file, start)
+            return replace(_accept_xlsx(source, file, start), sheet=sheet)
         if suffix in {".csv", ".tsv", ".txt"}:
             return _accept_csv(source, file, start)
     raise InvalidInput("sheet_format_unknown", field="file")
@@ -227,10 +229,25 @@ def _too_many_rows() -> CrmError:
     return TooLarge("sheet_too_large", field="file", limit=f"{SHEET_ROWS:,}")
 
 
-def _xlsx_rows(source: Source) -> Iterator[Row]:
+def sheet_names(accepted: Spreadsheet) -> list[str]:
+    """The sheets of a workbook that a person sees and that hold cells, in order; none of a text file."""
+    if accepted.kind == "csv":
+        return []
+    try:
+        with _opened(accepted.source) as file, CalamineWorkbook.from_filelike(file) as book:
+            return [sheet.name for sheet in book.sheets_metadata if _is_seen(sheet)]
+    except CalamineError as error:
+        raise InvalidInput("sheet_not_what_it_says", field="file") from error
+
+
+def _is_seen(sheet: Any) -> bool:
+    return sheet.visible is SheetVisibleEnum.Visible and sheet.typ is SheetTypeEnum.WorkSheet
+
+
+def _xlsx_rows(source: Source, name: str | None) -> Iterator[Row]:
     try:
         with _opened(source) as file, CalamineWorkbook.from_filelike(file) as book:
-            rows = _first_sheet(book).iter_rows()
+            rows = _sheet_of(book, name).iter_rows()
     except (CalamineError, StopIteration) as error:
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
     for number, cells in enumerate(rows, start=1):
@@ -239,15 +256,12 @@ def _xlsx_rows(source: Source) -> Iterator[Row]:
         yield number, [text_of(cell) for cell in cells]
 
 
-def _first_sheet(book: CalamineWorkbook) -> CalamineSheet:
-    """The first sheet that a person sees on opening the file."""
-    return book.get_sheet_by_index(
-        next(
-            index
-            for index, sheet in enumerate(book.sheets_metadata)
-            if sheet.visible is SheetVisibleEnum.Visible and sheet.typ is SheetTypeEnum.WorkSheet
-        )
-    )
+def _sheet_of(book: CalamineWorkbook, name: str | None) -> CalamineSheet:
+    """The sheet of a name, or the first one that a person sees on opening the file; InvalidInput(sheet_not_found)."""
+    seen = [index for index, sheet in enumerate(book.sheets_metadata) if _is_seen(sheet) and name in (None, sheet.name)]
+    if name is not None and not seen:
+        raise InvalidInput("sheet_not_found", field="sheet")
+    return book.get_sheet_by_index(next(iter(seen)))
 
 
 def text_of(value: Value) -> str:

@@ -5,11 +5,13 @@ from functools import cache
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, true
 from sqlalchemy.orm import Session
 
 from crm import clock
+from crm.database import one_at_a_time
 from crm.errors import Conflict, InvalidInput, NotFound
+from crm.history import Actor, ActorKind
 from crm.staff.models import Account, Role, StaffSession
 
 PASSWORD_LEAST = 12
@@ -32,7 +34,7 @@ def create(session: Session, email: str, name: str, role: str, password: str, *,
     if session.scalar(select(Account.id).where(Account.email == key)) is not None:
         raise Conflict("account_exists", field="email")
     account = Account(
-        email=key, name=_name(name), role=_role(role), password_hash=_hasher.hash(_checked(password)), is_demo=is_demo
+        email=key, name=_name(name), role=role_of(role), password_hash=_hasher.hash(_checked(password)), is_demo=is_demo
     )
     session.add(account)
     session.flush()
@@ -57,28 +59,62 @@ def by_email(session: Session, email: str) -> Account | None:
     return session.scalar(select(Account).where(Account.email == typed_key(email)))
 
 
-def change_role(session: Session, account_id: int, role: str) -> Account:
-    """Another role, in force from the next page that the person opens."""
+def rename(session: Session, account_id: int, name: str) -> Account:
+    """Another name. InvalidInput: field_required, field_too_long."""
     account = get(session, account_id)
-    account.role = _role(role)
+    account.name = _name(name)
     session.flush()
     return account
 
 
-def change_password(session: Session, account_id: int, password: str) -> Account:
-    """Another password; whoever was signed in with the old one is signed out."""
+def change_role(session: Session, account_id: int, role: str) -> Account:
+    """Another role, in force from the next page that the person opens. Conflict: own_account, last_administration."""
+    account, wanted = get(session, account_id), role_of(role)
+    if wanted is not account.role:
+        _check_may_lose(session, account)
+    account.role = wanted
+    session.flush()
+    return account
+
+
+def change_password(session: Session, account_id: int, password: str, *, keep: StaffSession | None = None) -> Account:
+    """Another password; whoever was signed in with the old one is signed out, but for the session ``keep``."""
     account = get(session, account_id)
     account.password_hash = _hasher.hash(_checked(password))
-    _end_sessions(session, account)
+    _end_sessions(session, account, keep)
     return account
 
 
 def disable(session: Session, account_id: int) -> Account:
-    """Shut an account and end its sessions at once. Twice is the same as once."""
+    """Shut an account and end its sessions at once. Twice is the same as once. Conflict: own_account, last_administration."""
     account = get(session, account_id)
-    account.disabled_at = account.disabled_at or clock.now()
+    if account.disabled_at is None:
+        _check_may_lose(session, account)
+        account.disabled_at = clock.now()
     _end_sessions(session, account)
     return account
+
+
+def enable(session: Session, account_id: int) -> Account:
+    """Open a disabled account again, with the role and the password that it had."""
+    account = get(session, account_id)
+    account.disabled_at = None
+    session.flush()
+    return account
+
+
+def _check_may_lose(session: Session, account: Account) -> None:
+    """Nobody takes rights from oneself, and somebody always administers: of two who take it from each other, one does not."""
+    actor: Actor | None = session.info.get("actor")
+    if actor is not None and (actor.kind, actor.id) == (ActorKind.ACCOUNT, account.id):
+        raise Conflict("own_account")
+    if account.role is Role.ADMINISTRATION and account.disabled_at is None:
+        one_at_a_time(session, "administration")
+        others = select(Account.id).where(
+            Account.id != account.id, Account.role == Role.ADMINISTRATION, Account.disabled_at.is_(None)
+        )
+        if session.scalar(others.limit(1)) is None:
+            raise Conflict("last_administration")
 
 
 def password_is_right(account: Account | None, password: str) -> bool:
@@ -106,9 +142,10 @@ def typed_key(email: str) -> str:
         return ""
 
 
-def _end_sessions(session: Session, account: Account) -> None:
+def _end_sessions(session: Session, account: Account, keep: StaffSession | None = None) -> None:
     session.flush()
-    session.execute(delete(StaffSession).where(StaffSession.account_id == account.id))
+    kept = StaffSession.id != keep.id if keep is not None else true()
+    session.execute(delete(StaffSession).where(StaffSession.account_id == account.id, kept))
 
 
 def _name(name: str) -> str:
@@ -118,7 +155,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _role(role: str) -> Role:
+def role_of(role: str) -> Role:
+    """A role by its name; InvalidInput(role_unknown)."""
     try:
         return Role(role)
     except ValueError as error:

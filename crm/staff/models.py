@@ -35,6 +35,25 @@ class Account(Tracked, Base):
     """Made by the demo: while one exists the server refuses to listen beyond this machine."""
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    last_seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime, info={"derived": True})
+    """When the person last opened a page, to the minute."""
+
+
+class Invitation(Tracked, Base):
+    """A door for one new account: whoever holds its link sets name and password, once. Only the link's SHA-256 is stored."""
+
+    __tablename__ = "invitation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(sa.String(64), unique=True, info=PLAIN | {"derived": True})
+    email: Mapped[str] = mapped_column(sa.String(254), info=personal(Personal.STAFF))
+    """Casefolded; the account will have it."""
+    role: Mapped[Role] = mapped_column(choice(Role), info=PLAIN)
+    invited_by_id: Mapped[int] = mapped_column(sa.ForeignKey("account.id"))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it was used or withdrawn."""
 
 
 class StaffSession(Base):

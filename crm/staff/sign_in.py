@@ -7,16 +7,17 @@ in any case, and at once when its account is disabled.
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.database import Database, keys_of, one_at_a_time
-from crm.errors import NotSignedIn, TooMany
+from crm.errors import InvalidInput, NotSignedIn, TooMany
 from crm.history import Actor, ActorKind
 from crm.staff import accounts
 from crm.staff.models import Account, SignInAttempt, StaffSession
@@ -52,6 +53,20 @@ def sign_in(database: Database, email: str, password: str, network: str) -> tupl
     raise NotSignedIn("sign_in_failed")
 
 
+def confirm_password(database: Database, email: str, password: str, network: str) -> None:
+    """Make sure that who is signed in knows the password of the account; InvalidInput(password_wrong), TooMany.
+
+    Counted as `sign_in` counts, and as there the caller holds no transaction.
+    """
+    with database.session() as session:
+        attempt = _attempt(session, email, network)
+        account = accounts.by_email(session, email)
+    if not accounts.password_is_right(account, password):
+        raise InvalidInput("password_wrong", field="present")
+    with database.session() as session:
+        _forget(session, attempt)
+
+
 def session_of(session: Session, token: str) -> tuple[StaffSession, Account] | None:
     """The living session of a token and its account, or None. It only reads: see `needs_touch`."""
     now = clock.now()
@@ -74,7 +89,31 @@ def touch(session: Session, staff_session: StaffSession) -> None:
     stored = session.get(StaffSession, staff_session.id)
     if stored is not None:
         stored.seen_at = clock.now()
-        session.flush()
+        _note_use(session, stored)
+
+
+def _note_use(session: Session, staff_session: StaffSession) -> None:
+    used = update(Account).where(Account.id == staff_session.account_id).values(last_seen_at=staff_session.seen_at)
+    session.execute(used.execution_options(synchronize_session=False))  # it is no change of the account
+    session.flush()
+
+
+def sessions_of(session: Session, account_id: int) -> Sequence[StaffSession]:
+    """The living sessions of an account, the last used first."""
+    now = clock.now()
+    living = select(StaffSession).where(StaffSession.seen_at > now - IDLE, StaffSession.created_at > now - LIFE)
+    own = living.where(StaffSession.account_id == account_id)
+    return session.scalars(own.order_by(StaffSession.seen_at.desc(), StaffSession.id.desc())).all()
+
+
+def end_session(session: Session, account_id: int, session_id: int) -> None:
+    """End a session of an account; one that is over, or of another account, is left as it is."""
+    session.execute(delete(StaffSession).where(StaffSession.id == session_id, StaffSession.account_id == account_id))
+
+
+def end_other_sessions(session: Session, kept: StaffSession) -> None:
+    """End every session of an account but one."""
+    session.execute(delete(StaffSession).where(StaffSession.account_id == kept.account_id, StaffSession.id != kept.id))
 
 
 def sign_out(session: Session, staff_session: StaffSession) -> None:
@@ -87,12 +126,17 @@ def _enter(session: Session, checked: Account, attempt: "_Attempt") -> tuple[Sta
     account = session.scalar(select(Account).where(Account.id == checked.id).with_for_update())
     if account is None or account.disabled_at is not None or account.password_hash != checked.password_hash:
         return None
+    _forget(session, attempt)
+    return open_session(session, account)
+
+
+def _forget(session: Session, attempt: "_Attempt") -> None:
     of_network = SignInAttempt.id == attempt.network_row
     session.execute(delete(SignInAttempt).where((SignInAttempt.key == attempt.address_mark) | of_network))
-    return _open(session, account)
 
 
-def _open(session: Session, account: Account) -> tuple[StaffSession, str]:
+def open_session(session: Session, account: Account) -> tuple[StaffSession, str]:
+    """A new session of an account whose holder was made sure of; it and the token for the cookie."""
     now, token = clock.now(), secrets.token_urlsafe(32)
     session.execute(delete(StaffSession).where((StaffSession.seen_at <= now - IDLE) | (StaffSession.created_at <= now - LIFE)))
     opened = StaffSession(
@@ -100,6 +144,7 @@ def _open(session: Session, account: Account) -> tuple[StaffSession, str]:
     )
     session.add(opened)
     session.flush()
+    _note_use(session, opened)
     session.info["actor"] = Actor(ActorKind.ACCOUNT, account.id)
     history.note(session, "account", account.id, event="signed_in")
     return opened, token

@@ -23,8 +23,35 @@ def upgrade() -> None:
     sa.Column('is_demo', sa.Boolean(), nullable=False),
     sa.Column('disabled_at', UtcDateTime(), nullable=True),
     sa.Column('created_at', UtcDateTime(), nullable=False),
+    sa.Column('last_seen_at', UtcDateTime(), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_account')),
     sa.UniqueConstraint('email', name=op.f('uq_account_email'))
+    )
+    op.create_table('invitation',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('token_hash', sa.String(length=64), nullable=False),
+    sa.Column('email', sa.String(length=254), nullable=False),
+    sa.Column('role', sa.Enum('reading', 'editing', 'coordination', 'privacy', 'administration', name='role', native_enum=False, create_constraint=True, length=40), nullable=False),
+    sa.Column('invited_by_id', sa.Integer(), nullable=False),
+    sa.Column('created_at', UtcDateTime(), nullable=False),
+    sa.Column('expires_at', UtcDateTime(), nullable=False),
+    sa.Column('ended_at', UtcDateTime(), nullable=True),
+    sa.ForeignKeyConstraint(['invited_by_id'], ['account.id'], name=op.f('fk_invitation_invited_by_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_invitation')),
+    sa.UniqueConstraint('token_hash', name=op.f('uq_invitation_token_hash'))
+    )
+    op.create_table('mail_settings',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('mail_from', sa.String(length=500), nullable=False),
+    sa.Column('reply_to', sa.String(length=254), nullable=True),
+    sa.Column('host', sa.String(length=253), nullable=True),
+    sa.Column('port', sa.Integer(), nullable=True),
+    sa.Column('tls', sa.String(length=20), nullable=True),
+    sa.Column('username', sa.String(length=254), nullable=True),
+    sa.Column('sealed_password', sa.Text(), nullable=True),
+    sa.Column('per_minute', sa.Integer(), nullable=True),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_mail_settings'))
     )
     op.create_table('api_client',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -93,7 +120,7 @@ def upgrade() -> None:
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('file_name', sa.String(length=255), nullable=False),
     sa.Column('sha256', sa.String(length=64), nullable=False),
-    sa.Column('state', sa.Enum('checked', 'running', 'done', 'failed', name='import_state', native_enum=False, create_constraint=True, length=40), nullable=False),
+    sa.Column('state', sa.Enum('uploaded', 'checked', 'running', 'done', 'failed', name='import_state', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('purposes', Json, nullable=False),
     sa.Column('evidence', sa.Text(), nullable=True),
     sa.Column('agreed_on', sa.Date(), nullable=True),
@@ -103,6 +130,15 @@ def upgrade() -> None:
     sa.Column('counts', Json, nullable=False),
     sa.Column('started_at', UtcDateTime(), nullable=False),
     sa.Column('finished_at', UtcDateTime(), nullable=True),
+    sa.Column('keeps_file', sa.Boolean(), nullable=False),
+    sa.Column('sheet', sa.String(length=255), nullable=True),
+    sa.Column('chosen', Json, nullable=True),
+    sa.Column('checked', Json, nullable=True),
+    sa.Column('ordered_by_id', sa.Integer(), nullable=True),
+    sa.Column('generation', sa.Integer(), nullable=False),
+    sa.Column('failure', sa.String(length=60), nullable=True),
+    sa.Column('undone_at', UtcDateTime(), nullable=True),
+    sa.Column('undone', Json, nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_import'))
     )
     with op.batch_alter_table('import', schema=None) as batch_op:
@@ -290,6 +326,7 @@ def upgrade() -> None:
     sa.Column('link', sa.String(length=1000), nullable=True),
     sa.Column('public_name', sa.String(length=64), nullable=False),
     sa.Column('is_public', sa.Boolean(), nullable=False),
+    sa.Column('valid_until', sa.Date(), nullable=True),
     sa.Column('created_at', UtcDateTime(), nullable=False),
     sa.ForeignKeyConstraint(['file_sha256'], ['stored_file.sha256'], name=op.f('fk_material_file_sha256')),
     sa.ForeignKeyConstraint(['mail_sha256'], ['stored_file.sha256'], name=op.f('fk_material_mail_sha256')),
@@ -345,6 +382,7 @@ def upgrade() -> None:
     sa.Column('include', Json, nullable=False),
     sa.Column('exclude', Json, nullable=False),
     sa.Column('rule', Json, nullable=False),
+    sa.Column('materials', Json, nullable=False),
     sa.Column('purpose', sa.Enum('electoral_information', 'civic_education', 'event_invitation', 'newsletter', 'institutional_liaison', 'consent_request', name='purpose', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('generation', sa.Integer(), nullable=False),
     sa.Column('created_at', UtcDateTime(), nullable=False),
@@ -629,5 +667,7 @@ def downgrade() -> None:
     op.drop_table('change')
     op.drop_table('campaign')
     op.drop_table('api_client')
+    op.drop_table('mail_settings')
+    op.drop_table('invitation')
     op.drop_table('account')
     # ### end Alembic commands ###

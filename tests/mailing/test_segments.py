@@ -166,7 +166,7 @@ FOUND: list[tuple[str, str, object, str]] = [
 def test_finds_people_by_each_field(world: World) -> None:
     for field, op, value, names in FOUND:
         assert world.ask(field, op, value) == set(names.split()), (field, op, value)
-    assert {field for field, *_ in FOUND} | {"received", "import"} == FIELDS.keys()
+    assert {field for field, *_ in FOUND} | {"received", "sent_in", "import", "imported"} == FIELDS.keys()
 
 
 def test_finds_people_by_campaign_import_and_ids(world: World) -> None:
@@ -358,9 +358,11 @@ VALUES: dict[str, list[Any]] = {
     "mail_state": list(consent.MAIL_STATES),
     "last_written": ["never"],
     "received": [1, 2],
+    "sent_in": [1, 2],
     "text": ["ana", "nunez", "example", "zz"],
     "source": ["Foro", "100%", "x"],
     "import": [1, 2],
+    "imported": [1, 2],
 }
 DAYS = st.integers(-5, 120).map(lambda days: (TODAY - timedelta(days=days)).isoformat())
 
@@ -561,7 +563,7 @@ def test_lists_fields_with_operators_and_values_in_use(world: World) -> None:
 def test_finds_people_by_every_value_offered(world: World) -> None:
     """What the form offers as in use finds somebody."""
     for field in segments.fields(world.session):
-        if field.name in ("city", "region", "country", "zone", "tag", "organization", "source", "import", "received"):
+        if field.name in ("city", "region", "country", "zone", "tag", "organization", "source", "import", "received", "sent_in"):
             for option in field.options or []:
                 assert world.ask(field.name, "is", option.value), (field.name, option)
 

@@ -132,7 +132,8 @@ def test_offers_a_next_step_when_nobody_is_found(visit: Visitor, network: None) 
 
 
 def test_says_how_to_begin_when_the_network_is_empty(visit: Visitor) -> None:
-    assert "crm contacts import" in visit(Role.EDITING).get("/contactos").text
+    assert "Importar una lista" in visit(Role.COORDINATION).get("/contactos").text
+    assert "importe la hoja de cálculo" in visit(Role.EDITING).get("/contactos").text
 
 
 @pytest.mark.usefixtures("network")

@@ -154,6 +154,27 @@ def test_duplicates_a_campaign(visit: Visitor, database: Database, written: int)
     assert copy == whole.model_copy(update={"name": f"Copia de {whole.name}"})
 
 
+def test_writes_a_campaign_as_code_and_says_where_it_is_wrong(visit: Visitor, database: Database, written: int) -> None:
+    client = visit(Role.ADMINISTRATION)
+    before = content(database, written)
+    page = client.get(f"/campanas/{written}/codigo").text
+    version = re.search(r'name="version" value="(\d+)"', page)
+    assert version
+    form = {"version": version[1], **csrf_of(client)}
+    where = f"/campanas/{written}/codigo"
+    broken = client.post(where, data={**form, "codigo": '{"name": "x"'})
+    assert broken.status_code == 422
+    assert "{&#34;name&#34;: &#34;x&#34;" in broken.text
+    unknown = before.model_dump_json().replace('"type":"text"', '"type":"marquee"', 1)
+    assert "variants.0.blocks" in client.post(where, data={**form, "codigo": unknown}).text
+    assert content(database, written) == before
+    renamed = before.model_copy(update={"name": "Desde el código"})
+    assert client.post(where, data={**form, "codigo": renamed.model_dump_json()}).status_code == 200
+    assert content(database, written).name == "Desde el código"
+    assert client.post(where, data={**form, "codigo": renamed.model_dump_json()}).status_code == 409
+    assert visit(Role.EDITING).get(where).status_code == 403
+
+
 # --- Revisar y enviar ----------------------------------------------------------------------------------------------------------
 
 

@@ -214,3 +214,36 @@ def test_speaks_of_one_in_singular(visit: Visitor, send_id: int, database: Datab
     client.post(f"/envios/{send_id}/reanudar", data=csrf_of(client))
     page = client.get(f"/envios/{send_id}").text
     assert "1 ya salió y no se puede recuperar; 1 esperará hasta que reanude" in page
+
+
+def test_every_number_of_the_cuts_leads_to_as_many_people(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.EDITING)
+    for cut in ("pais", "proveedor", "motivo"):
+        page = client.get(f"/envios/{send_id}?por={cut}").text
+        table = page[page.index('class="figures wide"') :]
+        doors = re.findall(r'<td><a href="([^"]+)">([\d,]+)</a></td>', table[: table.index("</table>")])
+        assert doors
+        for href, number in doors[:12]:
+            assert count_people(client, href.replace("&amp;", "&")) == int(number.replace(",", "")), href
+
+
+def test_decides_of_mails_in_doubt_and_of_failed_ones(visit: Visitor, send_id: int, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    with database.session() as session:
+        ids = session.scalars(sa.select(Delivery.id).where(Delivery.state == DeliveryState.SENT).limit(2)).all()
+        session.execute(sa.update(Delivery).where(Delivery.id.in_(ids)).values(state=DeliveryState.IN_DOUBT))
+    where = f"/envios/{send_id}/sin-confirmar"
+    assert client.post(where, data={"decision": "send_again", "todas": "si", **csrf_of(client)}).status_code == 422
+    told = {"decision": "take_as_sent", "razon": "Llamó", "correo": str(ids[0]), **csrf_of(client)}
+    page = client.post(where, data=told).text
+    assert "1 correo decidido" in page
+    page = client.post(f"/envios/{send_id}/reintentar", data={"razon": "Se corrigió", "todas": "si", **csrf_of(client)}).text
+    assert "a la fila" in page
+    assert visit(Role.EDITING).post(where, data=told).status_code == 403
+
+
+def test_begins_a_correction(visit: Visitor, send_id: int) -> None:
+    client = visit(Role.EDITING)
+    page = client.post(f"/envios/{send_id}/errata", data=csrf_of(client))
+    assert str(page.url).endswith("/redactar")
+    assert "Fe de erratas" in page.text

@@ -15,13 +15,28 @@ const isTyping = (element) => element.matches("input:not([type=checkbox], [type=
 
 document.addEventListener("keydown", (event) => {
   const [chip] = openChips();
+  const found = event.target.closest?.(".everywhere");
+  if (event.key === "Escape" && found) {
+    document.activeElement.blur();
+    return;
+  }
+  if (found && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    const doors = [...found.querySelectorAll("input, .found a")];
+    const next = doors[doors.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1)];
+    if (next) {
+      event.preventDefault();
+      next.focus();
+    }
+    return;
+  }
   if (event.key === "Escape" && chip) {
     chip.open = false;
     chip.querySelector("summary").focus();
     return;
   }
   const everywhere = (event.ctrlKey || event.metaKey) && event.key === "k";
-  const here = event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target);
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !isTyping(event.target);
+  const here = event.key === "/" && plain && !localStorage.getItem("single-keys-off");
   if (!everywhere && !here) return;
   const field = (here && document.getElementById("q")) || document.getElementById("search-everywhere");
   if (!field) return;
@@ -55,3 +70,44 @@ document.addEventListener("keydown", (event) => {
     event.target.form.requestSubmit();
   }
 });
+
+// Single keys open what the page names (n: new, e: edit, ?: help). Who is disturbed by them switches them off for this browser.
+const KEYS_OFF = "single-keys-off";
+const tellKeys = () => {
+  const button = document.querySelector("[data-keys]");
+  if (button) button.setAttribute("aria-pressed", localStorage.getItem(KEYS_OFF) ? "false" : "true");
+};
+document.addEventListener("DOMContentLoaded", tellKeys);
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("[data-keys]")) return;
+  if (localStorage.getItem(KEYS_OFF)) localStorage.removeItem(KEYS_OFF);
+  else localStorage.setItem(KEYS_OFF, "1");
+  tellKeys();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || localStorage.getItem(KEYS_OFF)) return;
+  document.querySelector(`[data-key="${CSS.escape(event.key)}"]`)?.click();
+});
+
+// What was typed to be added to a list is a value once the form comes back; a morph alone would leave the words standing.
+const typedToAdd = new WeakMap();
+const listFields = () => document.querySelectorAll("#segment input[list]");
+document.addEventListener("htmx:before:request", () => {
+  for (const field of listFields()) typedToAdd.set(field, field.value);
+});
+document.addEventListener("htmx:after:swap", (event) => {
+  const target = event.detail?.ctx?.target;
+  if (target?.id !== "segment" && target !== "#segment") return;
+  for (const field of listFields()) if (field.value === typedToAdd.get(field)) field.value = field.getAttribute("value") ?? "";
+});
+
+// A file may be dropped on the form that takes it; the plain field does the rest.
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    const form = event.target.closest?.("[data-drop]");
+    if (!form || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    form.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) form.querySelector("[type=file]").files = event.dataTransfer.files;
+  });
+}

@@ -1,0 +1,149 @@
+"""What a person decides about mails of a send: those of which nobody knows whether they arrived, and those that failed.
+
+The product never sends again by itself what may have arrived. A person may, with a reason that stays in the history.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock, history
+from crm.errors import Conflict, InvalidInput, NotFound
+from crm.mailing import campaigns, segments, sends, templates
+from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
+from crm.mailing.schemas import Audience, CampaignIn
+from crm.mailing.segment_schemas import SegmentIn
+from crm.people import consent
+
+TAKEN_AS_SENT = "taken_as_sent"
+"""Reason of a mail that is called sent because a person said so, not the server."""
+
+
+class Decision(StrEnum):
+    """What to do with a mail of which nobody knows whether it arrived."""
+
+    TAKE_AS_SENT = "take_as_sent"
+    SEND_AGAIN = "send_again"
+
+
+def decide_doubt(session: Session, send_id: int, decision: Decision, why: str, ids: Sequence[int] | None = None) -> int:
+    """Settle mails in doubt, all of a send or some; returns how many. What was settled meanwhile is left alone.
+
+    InvalidInput(decision_reason_required), Conflict(send_over) for a mail of a cancelled send.
+    """
+    send = _locked(session, send_id, why, again=decision is Decision.SEND_AGAIN)
+    chosen = _some(send_id, DeliveryState.IN_DOUBT, ids)
+    if decision is Decision.TAKE_AS_SENT:
+        moved = _move(session, chosen, DeliveryState.SENT, TAKEN_AS_SENT)
+    else:
+        moved = _move(session, chosen, DeliveryState.PENDING, None)
+        _reopen(session, send, moved)
+    _note(session, send_id, decision.value, why, len(moved))
+    return len(moved)
+
+
+@dataclass(frozen=True)
+class Retried:
+    """How many mails wait to leave again, and how many stay failed because their address must not be written to."""
+
+    again: int
+    left: int
+
+
+def try_again(session: Session, send_id: int, why: str, *, reason: str | None = None, ids: Sequence[int] | None = None) -> Retried:
+    """Put failed mails back in the queue, all of a send, those of one reason, or some.
+
+    An address that bounced stays failed until its bounce is lifted on the page of the person. Errors: as `decide_doubt`.
+    """
+    send = _locked(session, send_id, why, again=True)
+    chosen = _some(send_id, DeliveryState.FAILED, ids)
+    if reason is not None:
+        chosen = sa.and_(chosen, Delivery.reason == reason)
+    whole = session.scalar(sa.select(sa.func.count()).select_from(Delivery).where(chosen)) or 0
+    moved = _move(session, sa.and_(chosen, ~consent.is_suppressed(Delivery.address_hash)), DeliveryState.PENDING, None)
+    _reopen(session, send, moved)
+    _note(session, send_id, "try_again", why, len(moved))
+    return Retried(len(moved), whole - len(moved))
+
+
+def _locked(session: Session, send_id: int, why: str, *, again: bool) -> Send:
+    if not why.strip():
+        raise InvalidInput("decision_reason_required", field="why")
+    send = sends.get(session, send_id, lock=True)
+    if again and send.state is SendState.CANCELLED:
+        raise Conflict("send_over")
+    return send
+
+
+def _some(send_id: int, state: DeliveryState, ids: Sequence[int] | None) -> sa.ColumnElement[bool]:
+    whole = sa.and_(Delivery.send_id == send_id, Delivery.state == state)
+    return whole if ids is None else sa.and_(whole, Delivery.id.in_(ids))
+
+
+def _move(session: Session, chosen: sa.ColumnElement[bool], state: DeliveryState, reason: str | None) -> list[int]:
+    """Move mails and keep each as an attempt; their old token no longer settles anything."""
+    now = clock.now()
+    values: dict[str, Any] = {"state": state, "reason": reason, "token": None, "lease_until": None, "settled_at": now}
+    if state is DeliveryState.PENDING:
+        values |= {"due_at": now, "attempts": 0}
+    moved = list(
+        session.scalars(
+            sa.update(Delivery).where(chosen).values(**values).returning(Delivery.id).execution_options(synchronize_session=False)
+        )
+    )
+    if moved:
+        rows = [{"delivery_id": number, "at": now, "state": state, "reason": "decided_by_person"} for number in moved]
+        session.execute(sa.insert(Attempt), rows)
+    return moved
+
+
+def _reopen(session: Session, send: Send, moved: Sequence[int]) -> None:
+    """A send that had ended goes on with what was put back."""
+    if moved and send.state is SendState.DONE:
+        send.state, send.reason, send.finished_at = SendState.SENDING, None, None
+        session.flush()
+
+
+def _note(session: Session, send_id: int, event: str, why: str, people: int) -> None:
+    session.info["why"] = why.strip()[:500]
+    history.note(session, "send", send_id, event=event, people=people)
+
+
+# --- fe de erratas --------------------------------------------------------------------------------------------------------------
+
+
+def write_erratum(session: Session, send_id: int) -> Campaign:
+    """A draft to exactly those who were sent a mail of this send, or may have been; nothing leaves by this."""
+    send = sends.get(session, send_id)
+    name = f"Recibieron «{send.campaign.name}» (envío {send_id})"[:200]
+    rule = {"all": [{"field": "sent_in", "op": "is", "value": send_id}]}
+    segment = next(iter(_named(session, name)), None) or segments.create(session, SegmentIn(name=name, rule=rule)).id
+    starter = templates.get("notice").starter
+    text = (
+        "{{ saludo }}\n\nEn el correo «"
+        + _without_fields(send.campaign.variants[0].subject)
+        + "» había un error. Escriba aquí qué decía mal y cuál es el dato correcto."
+    )
+    block = starter.blocks[0].model_copy(update={"body": text})
+    variant = starter.model_copy(update={"subject": "Fe de erratas", "blocks": [block]})
+    audience = Audience(include=[segment])
+    named = f"Fe de erratas: {send.campaign.name}"[:200]
+    return campaigns.create(
+        session, CampaignIn(name=named, template="notice", purpose=send.purpose, audience=audience, variants=[variant])
+    )
+
+
+def _named(session: Session, name: str) -> list[int]:
+    try:
+        return [segments.by_name(session, name).id]
+    except NotFound:
+        return []
+
+
+def _without_fields(subject: str) -> str:
+    """A subject as a quotation: a merge field of the old text is not one of the new."""
+    return subject.replace("{{", "").replace("}}", "").strip()

@@ -1,0 +1,210 @@
+"""Imports that begin on a page: the file kept, described by a person, tried, confirmed, and left to a worker.
+
+A file is stored only until its import ends or is given up. The worker knows an import that is due by its file.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock, files
+from crm.database import Database
+from crm.errors import Conflict, CrmError
+from crm.files import StoredFile
+from crm.people import imports
+from crm.people.columns import guess, match
+from crm.people.imports import Basis, Layout
+from crm.people.models import Import, ImportState, Purpose
+from crm.people.spreadsheets import open_spreadsheet, sheet_names
+
+EXAMPLES = 3
+"""Rows shown under each header."""
+ROWS_TOLD = 200
+"""Rows of a check that are kept to be shown; of the others, how many there are."""
+GIVEN_UP = timedelta(days=7)
+"""How long a file waits for who uploaded it."""
+BEFORE = (ImportState.UPLOADED, ImportState.CHECKED)
+
+
+def upload(session: Session, body: bytes, file_name: str) -> Import:
+    """Keep a file that a person gives; errors: those of `open_spreadsheet` and `files.store`."""
+    accepted = open_spreadsheet(body, file_name)
+    media_type = "text/csv" if accepted.kind == "csv" else "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    files.store(session, body, media_type)
+    made = Import(
+        file_name=imports.shown_name(file_name), sha256=accepted.sha256, state=ImportState.UPLOADED, keeps_file=True, counts={}
+    )
+    session.add(made)
+    session.flush()
+    return made
+
+
+@dataclass(frozen=True)
+class Look:
+    """The beginning of a file: its sheets, its headers, what each seems to hold, and the first rows under them."""
+
+    sheets: Sequence[str]
+    headers: Sequence[str]
+    guessed: Sequence[str | None]
+    examples: Sequence[Sequence[str]]
+    """For each column, the first values that say something."""
+    problem: CrmError | None
+    """Why the file cannot be taken in as it is described."""
+
+
+def look(session: Session, started: Import, layout: Layout) -> Look:
+    """Read the beginning of a kept file as it is described; NotFound(file_not_found) once the file is gone."""
+    accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet)
+    try:
+        rows = [cells for _, cells in islice(accepted.rows(), EXAMPLES * 5 + 1)]
+    except CrmError as error:
+        return Look(sheet_names(accepted), [], [], [], error)
+    headers = rows[0] if rows else []
+    examples = [
+        list(islice((cells[place] for cells in rows[1:] if place < len(cells) and cells[place].strip()), EXAMPLES))
+        for place in range(len(headers))
+    ]
+    problem = None
+    try:
+        match(headers, layout.chosen)
+    except CrmError as error:
+        problem = error
+    return Look(sheet_names(accepted), headers, guess(headers), examples, problem)
+
+
+def body_of(session: Session, started: Import) -> bytes:
+    return files.read(session, started.sha256).body
+
+
+def layout_of(started: Import) -> Layout:
+    """How a started import reads its file."""
+    return Layout(started.sheet, started.chosen)
+
+
+def basis_of(started: Import) -> Basis | None:
+    """Under what basis; None: nobody of the file is known to have agreed."""
+    if not started.purposes:
+        return None
+    return Basis([Purpose(name) for name in started.purposes], started.evidence or "", started.agreed_on, started.notice_version)
+
+
+# --- the steps ----------------------------------------------------------------------------------------------------------------
+
+
+def describe(session: Session, import_id: int, layout: Layout, basis: Basis | None) -> Import:
+    """Say how the file is read and under what basis; what was checked before is forgotten.
+
+    Errors: import_not_found, import_not_checked (it has begun), evidence_required.
+    """
+    started = _before(session, import_id)
+    stated = imports.stated(basis, layout)
+    if any(getattr(started, name) != value for name, value in stated.items()):
+        for name, value in stated.items():
+            setattr(started, name, value)
+        started.state, started.checked = ImportState.UPLOADED, None
+        session.flush()
+    return started
+
+
+def try_out(database: Database, import_id: int) -> None:
+    """Check the file as it is described, and keep what the check told. No transaction is open while it runs.
+
+    Errors: those of `imports.check`, import_not_checked when somebody described it otherwise meanwhile.
+    """
+    with database.session(write=False) as session:
+        started = _before(session, import_id)
+        body, layout, basis = body_of(session, started), layout_of(started), basis_of(started)
+    told = imports.check(database, body, started.file_name, basis=basis, layout=layout)
+    with database.session() as session:
+        now = _before(session, import_id)
+        if (layout_of(now), basis_of(now)) != (layout, basis):
+            raise Conflict("import_not_checked")
+        now.state, now.columns = ImportState.CHECKED, told.columns.matched
+        now.checked = {
+            "counts": told.counts,
+            "coded": told.coded,
+            "unmatched": told.columns.unmatched,
+            "headers": told.columns.headers,
+            "rows": [
+                {"number": row.number, "status": row.status.value, "code": row.code, "field": row.field, "column": row.column}
+                for row in told.rows[:ROWS_TOLD]
+            ],
+        }
+
+
+def confirm(session: Session, import_id: int, account_id: int) -> Import:
+    """Let a worker take the file in, as it was checked; errors: import_not_found, import_not_checked."""
+    started = _before(session, import_id)
+    if started.state is not ImportState.CHECKED:
+        raise Conflict("import_not_checked")
+    moved = session.connection().execute(
+        sa.update(Import)
+        .where(Import.id == import_id, Import.state == ImportState.CHECKED)
+        .values(state=ImportState.RUNNING, started_at=clock.now(), ordered_by_id=account_id)
+    )
+    if moved.rowcount != 1:
+        raise Conflict("import_not_checked")
+    session.expire(started)
+    return imports.get(session, import_id)
+
+
+def give_up(session: Session, import_id: int) -> None:
+    """Forget a file that was not taken in; errors: import_not_found, import_not_checked (it has begun)."""
+    started = _before(session, import_id)
+    _drop_file(session, started)
+    session.delete(started)
+    session.flush()
+
+
+def _before(session: Session, import_id: int) -> Import:
+    """An import that has not begun."""
+    started = imports.get(session, import_id)
+    if started.state not in BEFORE:
+        raise Conflict("import_not_checked")
+    return started
+
+
+# --- what the worker asks -----------------------------------------------------------------------------------------------------
+
+
+def due(session: Session) -> list[tuple[int, int]]:
+    """Imports that a worker has something to do for, as (id, generation): they were confirmed, and their file is kept."""
+    rows = session.execute(sa.select(Import.id, Import.generation).where(Import.keeps_file, Import.state.not_in(BEFORE)))
+    return [(row.id, row.generation) for row in rows]
+
+
+def fail(session: Session, import_id: int, code: str) -> None:
+    """Say that an import cannot go on, and why; what it took in stays."""
+    started = imports.get(session, import_id)
+    if started.state is ImportState.RUNNING:
+        started.state, started.failure, started.finished_at = ImportState.FAILED, code, clock.now()
+
+
+def close(session: Session, import_id: int) -> None:
+    """Delete the file of an import that has ended."""
+    started = imports.get(session, import_id)
+    if started.state not in (*BEFORE, ImportState.RUNNING):
+        _drop_file(session, started)
+
+
+def forget_old(session: Session) -> int:
+    """Give up files that nobody came back for; how many."""
+    old = sa.select(Import.id).where(Import.state.in_(BEFORE), Import.started_at < clock.now() - GIVEN_UP)
+    ids = list(session.scalars(old))
+    for import_id in ids:
+        give_up(session, import_id)
+    return len(ids)
+
+
+def _drop_file(session: Session, started: Import) -> None:
+    if not started.keeps_file:
+        return
+    started.keeps_file = False
+    session.flush()
+    others = sa.select(Import.id).where(Import.sha256 == started.sha256, Import.keeps_file)
+    if session.scalar(others.limit(1)) is None:
+        session.execute(sa.delete(StoredFile).where(StoredFile.sha256 == started.sha256))

@@ -1,0 +1,311 @@
+"""Importar: a file given, corrected, tried, taken in by the worker, told row by row, and taken back."""
+
+import csv
+import html
+import io
+import re
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import xlsxwriter
+from starlette.testclient import TestClient
+
+from crm import clock
+from crm.config import Settings
+from crm.database import Database
+from crm.errors import Conflict
+from crm.files import StoredFile
+from crm.history import Action, Change
+from crm.mailing import import_results, segments
+from crm.mailing.segment_rules import parse
+from crm.people import contacts, imports, uploads
+from crm.people.models import Consent, Contact, Import, ImportState
+from crm.people.schemas import ContactPatch
+from crm.people.taking_in import take_in
+from crm.staff.models import Role
+from tests.mailing.factories import begun, campaign
+from tests.people.factories import contact_in
+from tests.people.test_imports import DIRTY, people, sheet
+from tests.web.conftest import Visitor, csrf_of
+
+STATED = {
+    "basis": "stated",
+    "purposes": ["electoral_information"],
+    "evidence": "Hoja de registro del taller",
+    "agreed_on": "2026-01-15",
+    "notice_version": "2026-1",
+}
+FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
+
+
+def upload(client: TestClient, body: bytes, name: str = "red.csv") -> Any:
+    return client.post("/importar", data=csrf_of(client), files={"archivo": (name, body)})
+
+
+def fields_of(page: str) -> dict[str, Any]:
+    """What the form of a page would post."""
+    page = page[page.index('<form class="import-form') :]
+    found: dict[str, Any] = {}
+    for tag in re.findall(r"<input[^>]+>", page, re.DOTALL):
+        name, value = re.search(r'name="([^"]+)"', tag), re.search(r'value="([^"]*)"', tag)
+        if name and (not re.search(r'type="(checkbox|radio)"', tag) or "checked" in tag):
+            found[name[1]] = html.unescape(value[1] if value else "")
+    for name, body in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>(.*?)</textarea>', page, re.DOTALL):
+        found[name] = html.unescape(body)
+    for name, options in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', page, re.DOTALL):
+        chosen = re.search(r'value="([^"]*)" selected', options)
+        found[name] = html.unescape(chosen[1]) if chosen else ""
+    return found
+
+
+def press(client: TestClient, number: int, deed: str, **changes: Any) -> Any:
+    """A button pressed on the page as it stands."""
+    fields = fields_of(client.get(f"/importar/{number}").text)
+    return client.post(f"/importar/{number}", data={**fields, **changes, "deed": deed})
+
+
+def carried_out(database: Database, number: int) -> Import:
+    """What the worker does."""
+    import_results.carry_out(database, number, lambda: False)
+    with database.session(write=False) as session:
+        return imports.get(session, number)
+
+
+def taken(client: TestClient, database: Database, body: bytes, **changes: Any) -> Import:
+    upload(client, body)
+    with database.session(write=False) as session:
+        number = session.scalar(sa.select(sa.func.max(Import.id))) or 0
+    press(client, number, "check", **changes)
+    press(client, number, "import")
+    return carried_out(database, number)
+
+
+def count(database: Database, model: Any) -> int:
+    with database.session(write=False) as session:
+        return session.scalar(sa.select(sa.func.count()).select_from(model)) or 0
+
+
+# --- the straight path -------------------------------------------------------------------------------------------------------
+
+
+def test_takes_a_list_in_from_the_file_to_its_segment(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    page = upload(client, DIRTY)
+    assert str(page.url).endswith("/importar/1")
+    assert "Ana 0" in page.text
+    assert fields_of(page.text)["column.3"] == "emails"
+    checked = press(client, 1, "check", **STATED)
+    assert "2 nuevas" in checked.text
+    assert "4 no entran" in checked.text
+    assert "La fila no tiene nombre ni correo" in checked.text
+    assert count(database, Contact) == 0
+    running = press(client, 1, "import")
+    assert "de 8 filas" in running.text
+    with database.session(write=False) as session:
+        assert uploads.due(session) == [(1, 0)]
+    done = carried_out(database, 1)
+    assert (done.state, done.counts, done.ordered_by_id) == (
+        ImportState.DONE,
+        {"created": 2, "updated": 1, "unchanged": 1, "refused": 4},
+        1,
+    )
+    assert count(database, StoredFile) == 0
+    result = client.get("/importar/1").text
+    assert "Importación 1: red.csv" in result
+    with database.session(write=False) as session:
+        assert uploads.due(session) == []
+        segment = segments.by_name(session, "Importación 1: red.csv")
+        assert segments.count(session, parse(segment.rule)) == 2
+        consent = session.scalars(sa.select(Consent)).first()
+        assert consent
+        assert (consent.evidence, consent.notice_version) == ("Hoja de registro del taller", "2026-1")
+
+
+def test_corrects_the_columns(visit: Visitor, database: Database) -> None:
+    body = sheet([["Ana", "Núñez", "ana@example.org", "x"]], ["Quién", "Casa", "Dónde escribirle", "Notas"])
+    client = visit(Role.COORDINATION)
+    page = upload(client, body)
+    assert "no_header" not in page.text
+    assert "La primera fila debe tener los títulos" in page.text
+    changes = {"column.0": "given_names", "column.1": "first_surname", "column.2": "emails", "column.3": ""}
+    checked = press(client, 1, "check", **changes)
+    assert "1 nuevas" in checked.text
+    assert "No se importan estas columnas: Notas" in checked.text
+    press(client, 1, "import")
+    assert carried_out(database, 1).columns == {"given_names": "Quién", "first_surname": "Casa", "emails": "Dónde escribirle"}
+    with database.session(write=False) as session:
+        assert session.scalars(sa.select(Contact.first_surname)).all() == ["Núñez"]
+
+
+def test_chooses_the_sheet(visit: Visitor, database: Database) -> None:
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written, {"in_memory": True}) as book:
+        book.add_worksheet("Notas").write_row(0, 0, ["Nada"])
+        listed = book.add_worksheet("Lista")
+        listed.write_row(0, 0, ["Nombre completo", "Correo"])
+        listed.write_row(1, 0, ["Ana Núñez", "ana@example.org"])
+    client = visit(Role.COORDINATION)
+    page = upload(client, written.getvalue(), "red.xlsx")
+    assert re.findall(r'<option value="([^"]+)"[^>]*>(?:Notas|Lista)', page.text) == ["Notas", "Lista"]
+    other = press(client, 1, "sheet", sheet="Lista")
+    fields = fields_of(other.text)
+    assert (fields["sheet"], fields["column.0"], fields["column.1"]) == ("Lista", "full_name", "emails")
+    assert "1 nuevas" in client.post("/importar/1", data={**fields, "deed": "check"}).text
+    press(client, 1, "import")
+    assert carried_out(database, 1).counts["created"] == 1
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "says"),
+    [("", b"", "Elija el archivo"), ("red.pdf", b"%PDF-", "Solo leemos hojas"), ("red.csv", b"", "vacío")],
+)
+def test_refuses_a_file_that_is_no_list(visit: Visitor, name: str, body: bytes, says: str) -> None:
+    answer = upload(visit(Role.COORDINATION), body, name)
+    assert answer.status_code == 422
+    assert says in answer.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"basis": "stated", "evidence": "Taller"}, "Elija para qué dio su consentimiento"),
+        ({"basis": "stated", "purposes": ["newsletter"], "evidence": " "}, "Escriba cómo consta"),
+        ({**STATED, "agreed_on": "2126-01-01"}, "Esa fecha aún no llega"),
+        ({**STATED, "agreed_on": "ayer"}, "Esa fecha no existe"),
+    ],
+)
+def test_asks_for_the_whole_basis_and_keeps_what_was_typed(visit: Visitor, changes: dict[str, Any], says: str) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, DIRTY)
+    answer = press(client, 1, "check", **changes)
+    assert answer.status_code == 422
+    assert says in answer.text
+    assert fields_of(answer.text)["basis"] == "stated"
+    assert fields_of(answer.text)["evidence"].strip() == changes["evidence"].strip()
+
+
+def test_imports_only_what_was_checked(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, DIRTY)
+    press(client, 1, "check", **STATED)
+    again = press(client, 1, "import", evidence="Otra cosa")
+    assert again.status_code == 409
+    assert "Cambió algo desde la revisión" in again.text
+    with database.session(write=False) as session:
+        assert imports.get(session, 1).state is ImportState.CHECKED
+    press(client, 1, "import")
+    with database.session(write=False) as session:
+        assert imports.get(session, 1).state is ImportState.RUNNING
+    assert press_is_late(client)
+
+
+def press_is_late(client: TestClient) -> bool:
+    """A button of an old page changes nothing of an import that has begun."""
+    answer = client.post("/importar/1", data={**csrf_of(client), "deed": "discard"})
+    return "Importándose" in answer.text
+
+
+def test_forgets_a_file_that_is_given_up(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, DIRTY)
+    upload(client, DIRTY)
+    press(client, 1, "discard")
+    assert count(database, StoredFile) == 1
+    with database.session() as session:
+        session.execute(sa.update(Import).values(started_at=clock.now() - 2 * uploads.GIVEN_UP))
+        assert uploads.forget_old(session) == 1
+    assert (count(database, StoredFile), count(database, Import)) == (0, 0)
+
+
+# --- the worker --------------------------------------------------------------------------------------------------------------
+
+
+def test_goes_on_where_a_worker_stopped(visit: Visitor, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imports, "BATCH", 3)
+    client = visit(Role.COORDINATION)
+    upload(client, sheet(people(8)))
+    press(client, 1, "check")
+    press(client, 1, "import")
+    import_results.carry_out(database, 1, lambda: True)
+    moving = client.get("/importar/1/avance", headers=FRAGMENT).text
+    assert "<strong>3</strong> de 8 filas" in moving
+    done = carried_out(database, 1)
+    assert (done.state, done.rows_done, done.counts["created"]) == (ImportState.DONE, 8, 8)
+    assert client.get("/importar/1/avance", headers=FRAGMENT).headers["hx-redirect"] == "/importar/1"
+    import_results.carry_out(database, 1, lambda: False)
+    with database.session(write=False) as session:
+        assert len(segments.find(session)[0]) == 1
+
+
+def test_tells_the_refused_rows_and_gives_them_back_without_formulas(visit: Visitor, database: Database) -> None:
+    rows = [["=HYPERLINK(1)", "Núñez", "", "mal", "", "", "", ""], ["@Ana", "+52", "", "", "", "", "", "magia"]]
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(rows))
+    page = client.get("/importar/1/filas?estado=refused").text
+    assert "La dirección de correo no es válida" in page
+    answer = client.post("/importar/1/rechazadas", data=csrf_of(client))
+    assert answer.headers["content-disposition"] == 'attachment; filename="importacion-1-rechazadas.csv"'
+    told = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert told[0][:2] == ["Nombre", "Primer apellido"]
+    assert [row[0] for row in told[1:]] == ["'=HYPERLINK(1)", "'@Ana"]
+    assert told[2][1] == "'+52"
+    with database.session(write=False) as session:
+        noted = session.scalars(sa.select(Change).where(Change.action == Action.NOTE, Change.entity == "import")).one()
+        assert (noted.entity, noted.fields) == ("import", {"exported_rows": 2})
+
+
+# --- the way back ------------------------------------------------------------------------------------------------------------
+
+
+def test_takes_back_only_whom_it_created_and_nobody_touched(visit: Visitor, database: Database, settings: Settings) -> None:
+    with database.session() as session:
+        before = take_in(session, contact_in(1, emails=["ana9@example.org"], given_names="Ana 9", first_surname="Núñez")).contact_id
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(people(10)), **STATED)
+    with database.session() as session:
+        ids = list(session.scalars(sa.select(Contact.id).where(Contact.import_id == 1).order_by(Contact.id)))
+        assert len(ids) == 9
+        contacts.change(session, ids[0], ContactPatch(phone="+1 555 0100"))
+        campaign(session)
+        written = [number for number in ids if number not in ids[:2]]
+    page = client.get("/importar/1").text
+    assert "Se quitarían 8 personas" in page
+    refused = client.post("/importar/1/deshacer", data={"numero": "10", **csrf_of(client)})
+    assert refused.status_code == 422
+    assert "Escriba 8" in refused.text
+    undone = client.post("/importar/1/deshacer", data={"numero": "8", **csrf_of(client)})
+    assert "Personas quitadas: 8" in undone.text
+    with database.session(write=False) as session:
+        assert set(session.scalars(sa.select(Contact.id))) == {before, ids[0]}
+        removed = session.scalars(sa.select(Change).where(Change.action == Action.REMOVE, Change.root == "contact"))
+        assert {change.root_id for change in removed} == {ids[1], *written}
+        assert imports.get(session, 1).undone == {"removed": 8, "written": 0, "changed": 1, "updated": 1}
+    with database.session() as session, pytest.raises(Conflict, match="import_undone"):
+        import_results.undo(session, 1)
+    again = taken(client, database, sheet(people(10)))
+    assert again.counts["created"] == 8
+
+
+def test_keeps_whom_somebody_wrote_to(visit: Visitor, database: Database, settings: Settings) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(people(3)), **STATED)
+    with database.session() as session:
+        begun(session, settings)
+    page = client.get("/importar/1").text
+    assert "Se quitarían 0 personas" in page
+    assert "Se quedarían 3 a quienes ya se les escribió o están en un envío" in page
+
+
+def test_does_not_undo_after_thirty_days(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(people(1)))
+    with database.session() as session:
+        imports.get(session, 1).finished_at = clock.now() - 2 * (import_results.until(imports.get(session, 1)) - clock.now())
+    assert "Deshacer la importación" not in client.get("/importar/1").text
+    answer = client.post("/importar/1/deshacer", data={"numero": "1", **csrf_of(client)})
+    assert answer.status_code == 409
+    assert "ya no se puede deshacer" in answer.text

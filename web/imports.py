@@ -1,0 +1,337 @@
+"""Importar: a file given, its columns matched, its basis stated, tried row by row, taken in by a worker, and taken back."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, File, Path, Query, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from crm import clock, history
+from crm.database import keyset_page
+from crm.errors import CrmError, InvalidInput
+from crm.mailing import import_results
+from crm.people import imports, uploads
+from crm.people.columns import limit_of
+from crm.people.imports import Basis, Layout
+from crm.people.models import Import, ImportState, PrivacyNotice, Purpose, RowStatus
+from crm.staff.models import Account
+from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
+from web.errors import status_of
+from web.pages import is_fragment, page
+from web.words import IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES
+
+IMPORTS_MOST = 20
+ROWS_MOST = 100
+STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet program would take for a formula at the beginning of a cell."""
+NUMBERED = re.compile(r"\((\d{1,4})\)$")
+"""How a column without a header of its own is called: by its place."""
+
+router = APIRouter()
+ImportId = Annotated[int, Path(ge=1, lt=2**31)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+
+
+# --- the list, and a new one --------------------------------------------------------------------------------------------------
+
+
+@router.get("/importar")
+def show_all(request: Request, session: SessionOf, cursor: Cursor = None) -> Response:
+    """Past imports, newest first, and the field for a new file."""
+    return _list(request, session, cursor)
+
+
+def _list(request: Request, session: Session, cursor: str | None = None, wrong: str = "", status: int = 200) -> Response:
+    rows, following = keyset_page(session, sa.select(Import), [Import.id], cursor=cursor, limit=IMPORTS_MOST, descending=True)
+    context = {"imports": [row[0] for row in rows], "states": IMPORT_STATES, "cursor": cursor, "following": following}
+    return page(request, "imports/list.html", {**context, "wrong": wrong}, status=status)
+
+
+@router.post("/importar")
+def upload(request: Request, session: SessionOf, archivo: Annotated[UploadFile | None, File()] = None) -> Response:
+    """Keep a file; what cannot be read as a spreadsheet is refused at once, with the reason."""
+    body = archivo.file.read() if archivo is not None else b""
+    if archivo is None or not archivo.filename:
+        return _list(request, session, wrong="Elija el archivo de la lista.", status=422)
+    try:
+        with session.begin_nested():
+            made = uploads.upload(session, body, archivo.filename)
+    except CrmError as error:
+        return _list(request, session, wrong=error.sentence, status=status_of(error))
+    return RedirectResponse(f"/importar/{made.id}", status_code=303)
+
+
+# --- before it begins ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What the form says: how the file is read and where its people come from."""
+
+    layout: Layout
+    is_stated: bool = False
+    """Whether it is said under what basis; else its people are of the list that was there before."""
+    purposes: tuple[str, ...] = ()
+    evidence: str = ""
+    agreed_on: str = ""
+    notice_version: str = ""
+    problems: dict[str, str] = field(default_factory=dict)
+
+    def basis(self) -> Basis | None:
+        """The basis, or InvalidInput(evidence_required, purpose_required, date_invalid)."""
+        if not self.is_stated:
+            return None
+        if not self.purposes:
+            raise InvalidInput("purpose_required", field="purposes")
+        if not self.evidence.strip():
+            raise InvalidInput("evidence_required", field="evidence")
+        known = [Purpose(name) for name in self.purposes]
+        return Basis(known, self.evidence.strip(), self._day(), self.notice_version.strip() or None)
+
+    def _day(self) -> date | None:
+        if not self.agreed_on:
+            return None
+        try:
+            told = date.fromisoformat(self.agreed_on)
+        except ValueError as error:
+            raise InvalidInput("date_invalid", field="agreed_on") from error
+        if told > clock.institute_time(clock.now()).date():
+            raise InvalidInput("date_future", field="agreed_on")
+        return told
+
+
+def _typed_of(started: Import) -> Typed:
+    basis = uploads.basis_of(started)
+    return Typed(
+        uploads.layout_of(started),
+        is_stated=basis is not None,
+        purposes=tuple(started.purposes),
+        evidence=started.evidence or "",
+        agreed_on=started.agreed_on.isoformat() if started.agreed_on else "",
+        notice_version=started.notice_version or "",
+    )
+
+
+def _read(form: FormData, started: Import) -> Typed:
+    sheet = _text(form, "sheet") or None
+    count = _text(form, "columns")
+    shown = int(count) if count.isdecimal() and len(count) < 4 else 0
+    chosen = [_text(form, f"column.{number}") or None for number in range(shown)]
+    # Another sheet has other columns: what was chosen for the last one says nothing of it.
+    kept = chosen if chosen and _text(form, "shown_sheet") == (sheet or "") else None
+    return Typed(
+        Layout(sheet, kept if kept is not None or sheet != started.sheet else started.chosen),
+        is_stated=_text(form, "basis") == "stated",
+        purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
+        evidence=_text(form, "evidence")[:2000],
+        agreed_on=_text(form, "agreed_on"),
+        notice_version=_text(form, "notice_version")[:40],
+    )
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name, "")
+    return value.replace("\0", "") if isinstance(value, str) else ""
+
+
+@router.get("/importar/{import_id}")
+def show(request: Request, session: SessionOf, import_id: ImportId) -> Response:
+    """Before it begins: columns, basis and check. Then: how far it got and what became of it."""
+    started = imports.get(session, import_id)
+    if started.state in uploads.BEFORE:
+        return _form(request, session, started, _typed_of(started))
+    return page(request, "imports/result.html", _result(session, started))
+
+
+@router.post("/importar/{import_id}")
+def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted) -> Response:
+    """Look at another sheet, check, begin or give up, as the button says. The check runs with no transaction open."""
+    deed = str(form.get("deed", "check"))
+    with writing(request) as session:
+        started = imports.get(session, import_id)
+        if started.state not in uploads.BEFORE:
+            return RedirectResponse(f"/importar/{import_id}", status_code=303)
+        if deed == "discard":
+            uploads.give_up(session, import_id)
+            return RedirectResponse("/importar", status_code=303)
+        typed = _read(form, started)
+        if deed == "sheet":
+            return _form(request, session, started, typed)
+        try:
+            was_checked = started.checked is not None
+            started = uploads.describe(session, import_id, typed.layout, typed.basis())
+        except InvalidInput as error:
+            told = replace(typed, problems={error.field or "": error.sentence})
+            return _form(request, session, started, told, status=422)
+        if deed == "import" and was_checked and started.checked is not None:
+            uploads.confirm(session, import_id, viewer.account_id)
+            return RedirectResponse(f"/importar/{import_id}", status_code=303)
+    return _checked(request, import_id, typed, again=deed == "import")
+
+
+def _checked(request: Request, import_id: int, typed: Typed, *, again: bool) -> Response:
+    """The page after a check; ``again``: the import was asked for, but what it says was not what had been checked."""
+    database = database_of(request)
+    try:
+        uploads.try_out(database, import_id)
+    except CrmError as error:
+        with database.session(write=False) as session:
+            told = replace(typed, problems={"file": error.sentence})
+            return _form(request, session, imports.get(session, import_id), told, status=status_of(error))
+    if not again:
+        return RedirectResponse(f"/importar/{import_id}#revision", status_code=303)
+    with database.session(write=False) as session:
+        told = replace(typed, problems={"revision": "Cambió algo desde la revisión. Vea el resultado de nuevo y confirme."})
+        return _form(request, session, imports.get(session, import_id), told, status=409)
+
+
+def _form(request: Request, session: Session, started: Import, typed: Typed, status: int = 200) -> Response:
+    look = uploads.look(session, started, typed.layout)
+    fields = list(typed.layout.chosen if typed.layout.chosen is not None else look.guessed)
+    fields += [None] * (len(look.headers) - len(fields))
+    problems = dict(typed.problems)
+    if look.problem is not None and "file" not in problems:
+        problems["file"] = look.problem.sentence
+    context = {
+        "started": started,
+        "typed": typed,
+        "problems": problems,
+        "look": look,
+        "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
+        "columns": list(zip(look.headers, fields, look.examples, strict=False)),
+        "fields": IMPORT_FIELDS,
+        "purposes": [(purpose.value, words) for purpose, words in PURPOSES.items() if purpose is not Purpose.CONSENT_REQUEST],
+        "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),
+        "checked": _told(started),
+        "statuses": ROW_STATUSES,
+    }
+    return page(request, "imports/form.html", context, status=status)
+
+
+def _told(started: Import) -> dict[str, Any] | None:
+    """What the last check told, its rows in words."""
+    if started.checked is None:
+        return None
+    rows = [row | {"sentence": _sentence(row["code"], row["field"])} for row in started.checked["rows"]]
+    coming = sum(started.checked["counts"].get(status, 0) for status in (RowStatus.CREATED, RowStatus.UPDATED))
+    return {**started.checked, "rows": rows, "total": sum(started.checked["counts"].values()), "coming": coming}
+
+
+def _sentence(code: str, field_name: str | None) -> str:
+    return CrmError(code, limit=limit_of(field_name or "") or "").sentence
+
+
+# --- while it runs, and what became of it -------------------------------------------------------------------------------------
+
+
+@router.get("/importar/{import_id}/avance")
+def progress(request: Request, session: SessionOf, import_id: ImportId) -> Response:
+    """What moves of an import that runs; once it has ended, the whole page."""
+    started = imports.get(session, import_id)
+    if is_fragment(request) and started.state is not ImportState.RUNNING:
+        return Response(headers={"HX-Redirect": f"/importar/{import_id}"})
+    template = "imports/progress.html" if is_fragment(request) else "imports/result.html"
+    return page(request, template, _result(session, started))
+
+
+def _result(session: Session, started: Import) -> dict[str, Any]:
+    who = session.get(Account, started.ordered_by_id) if started.ordered_by_id else None
+    checked = started.checked["counts"] if started.checked else started.counts
+    is_over = started.state is not ImportState.RUNNING
+    may_undo = import_results.may_undo(started)
+    return {
+        "started": started,
+        "who": who.name if who else None,
+        "total": sum(checked.values()),
+        "is_over": is_over,
+        "states": IMPORT_STATES,
+        "statuses": ROW_STATUSES,
+        "purposes": {purpose.value: words for purpose, words in PURPOSES.items()},
+        "failure": CrmError(started.failure, row="", limit="").sentence if started.failure else None,
+        "segment": import_results.segment_of(session, started.id) if is_over else None,
+        "foreseen": import_results.foresee(session, started.id) if may_undo else None,
+        "written": import_results.count_written(session, started.id) if is_over else 0,
+        "until": import_results.until(started),
+        "wrong": "",
+    }
+
+
+@router.get("/importar/{import_id}/filas")
+def rows(
+    request: Request, session: SessionOf, import_id: ImportId, estado: RowStatus | None = None, cursor: Cursor = None
+) -> Response:
+    """What became of each row, in the order of the file, of one status or of all."""
+    started = imports.get(session, import_id)
+    found, following = imports.results(session, import_id, status=estado, cursor=cursor, limit=ROWS_MOST)
+    context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following}
+    return page(request, "imports/rows.html", {**context, "statuses": ROW_STATUSES})
+
+
+@router.post("/importar/{import_id}/rechazadas")
+def refused(session: SessionOf, import_id: ImportId) -> Response:
+    """The rows that were refused, as they came and with the reason, to be corrected and given again. The export is noted."""
+    started = imports.get(session, import_id)
+    found = list(_refused_rows(session, import_id))
+    history.note(session, "import", import_id, exported_rows=len(found))
+    name = f"importacion-{import_id}-rechazadas.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    columns = started.checked["headers"] if started.checked else []
+    return Response(_as_csv(found, columns), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _refused_rows(session: Session, import_id: int) -> Iterator[imports.RowResult]:
+    cursor: str | None = None
+    while True:
+        found, cursor = imports.results(session, import_id, status=RowStatus.REFUSED, cursor=cursor, limit=200)
+        yield from found
+        if cursor is None:
+            return
+
+
+def _as_csv(found: list[imports.RowResult], columns: Sequence[str]) -> bytes:
+    """With a mark that spreadsheet programs know UTF-8 by; no cell begins a formula. ``columns`` are the headers of the file."""
+    headers = _in_order({name for row in found for name in row.values or {}}, columns)
+    written = io.StringIO(newline="")
+    table = csv.writer(written)
+    table.writerow([_harmless(text) for text in (*headers, "Fila del archivo", "Por qué no entró")])
+    for row in found:
+        cells = [str((row.values or {}).get(name, "")) for name in headers]
+        table.writerow([_harmless(text) for text in (*cells, str(row.number), row.sentence or "")])
+    return written.getvalue().encode("utf-8-sig")
+
+
+def _in_order(names: set[str], columns: Sequence[str]) -> list[str]:
+    """The names of `Columns.values` as the file has them: PostgreSQL keeps no order of the keys of a row."""
+    places = {header: number for number, header in reversed(list(enumerate(columns)))}
+
+    def place(name: str) -> tuple[int, str]:
+        numbered = NUMBERED.search(name)
+        return places.get(name, int(numbered[1]) - 1 if numbered else len(columns)), name
+
+    return sorted(names, key=place)
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(STARTS_FORMULA) else text
+
+
+@router.post("/importar/{import_id}/deshacer")
+def undo(request: Request, session: SessionOf, import_id: ImportId, form: Posted) -> Response:
+    """Take the whole import back, as far as it can be; who undoes it types how many people that takes away."""
+    started = imports.get(session, import_id)
+    typed = str(form.get("numero", "")).replace(",", "").replace(" ", "")
+    if import_results.may_undo(started):
+        expected = import_results.foresee(session, import_id).removed
+        if not (typed.isascii() and typed.isdigit() and len(typed) < 10) or int(typed) != expected:
+            context = _result(session, started) | {"wrong": f"Escriba {expected:,}: las personas que se quitarían ahora."}
+            return page(request, "imports/result.html", context, status=422)
+    import_results.undo(session, import_id)
+    return RedirectResponse(f"/importar/{import_id}", status_code=303)

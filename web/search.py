@@ -1,0 +1,90 @@
+"""Ctrl+K: people, organizations, campaigns, materials and segments by a few letters, each a door."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from crm.database import contains, search_key
+from crm.mailing.models import Campaign, Segment
+from crm.outreach.models import Material
+from crm.people.contacts import visible
+from crm.people.models import City, Contact, Organization
+from crm.people.names import display_name
+from crm.staff.rights import Right
+from web.contact_list import NAMES
+from web.dependencies import SessionOf, ViewerOf
+from web.pages import is_fragment, page
+
+MOST = 5
+TEXT_LENGTH = 100
+SCANNED = 2_000
+"""Names of campaigns, materials and segments that are looked through: they are hundreds, and are folded here."""
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class Found:
+    """One thing that was found, and where it is."""
+
+    words: str
+    more: str
+    href: str
+    icon: str
+
+
+@router.get("/buscar")
+def find(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
+    """What holds every word; with htmx the list alone, under the field."""
+    text = " ".join(request.query_params.get("q", "").replace("\0", "").split())[:TEXT_LENGTH]
+    in_addresses = viewer.may(Right.VIEW_ADDRESSES)
+    groups = list(found(session, text, in_addresses=in_addresses, may_edit=viewer.may(Right.EDIT))) if search_key(text) else []
+    context = {"text": text, "groups": groups}
+    return page(request, "search/found.html" if is_fragment(request) else "search/page.html", context)
+
+
+def found(session: Session, text: str, *, in_addresses: bool, may_edit: bool) -> Iterator[tuple[str, list[Found]]]:
+    """Groups that hold something, in the order in which one looks."""
+    last = "redactar" if may_edit else "revisar"
+    looked: tuple[tuple[str, Callable[[], list[Found]]], ...] = (
+        ("Personas", lambda: _people(session, text, in_addresses=in_addresses)),
+        ("Organizaciones", lambda: _organizations(session, text)),
+        ("Campañas", lambda: _named(session, Campaign.id, Campaign.name, text, f"/campanas/{{}}/{last}", "mail")),
+        ("Materiales", lambda: _named(session, Material.id, Material.title, text, "/materiales/{}", "photo")),
+        ("Segmentos", lambda: _named(session, Segment.id, Segment.name, text, "/segmentos/{}", "filter")),
+    )
+    for name, look in looked:
+        if things := look():
+            yield name, things
+
+
+def _people(session: Session, text: str, *, in_addresses: bool) -> list[Found]:
+    column = Contact.search_key if in_addresses else NAMES
+    names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
+    statement = sa.select(Contact.id, *names, City.name.label("city")).outerjoin(City).where(visible(), contains(column, text))
+    rows = session.execute(statement.order_by(Contact.sort_key, Contact.id).limit(MOST))
+    return [Found(display_name(row) or "Sin nombre", row.city or "", f"/personas/{row.id}", "user") for row in rows]
+
+
+def _organizations(session: Session, text: str) -> list[Found]:
+    statement = sa.select(Organization.id, Organization.name).where(contains(Organization.key, text))
+    rows = session.execute(statement.order_by(Organization.key).limit(MOST))
+    return [Found(row.name, "", f"/organizaciones/{row.id}", "building") for row in rows]
+
+
+def _named(
+    session: Session,
+    number: sa.orm.InstrumentedAttribute[int],
+    name: sa.orm.InstrumentedAttribute[str],
+    text: str,
+    href: str,
+    icon: str,
+) -> list[Found]:
+    words = search_key(text).split()
+    rows = session.execute(sa.select(number, name).order_by(number.desc()).limit(SCANNED))
+    held = (Found(row[1], "", href.format(row[0]), icon) for row in rows if all(word in search_key(row[1]) for word in words))
+    return [one for one, _ in zip(held, range(MOST), strict=False)]

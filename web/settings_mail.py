@@ -1,0 +1,176 @@
+"""Ajustes, Correo saliente: who signs, through which server, at what pace, and a test whose result is in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parseaddr
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
+
+from crm.config import Settings
+from crm.errors import CrmError, InvalidInput
+from crm.mailing import outgoing, previews
+from crm.mailing.models import MailSettings
+from crm.mailing.outgoing import Told
+from crm.staff import accounts
+from web.dependencies import Posted, SessionOf, ViewerOf, base_settings_of, database_of
+from web.errors import status_of
+from web.pages import page
+
+HERE = "/ajustes/correo"
+OWN, CATCHER = "own", "catcher"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A way out that most offices have, with what its makers ask for."""
+
+    words: str
+    hint: str
+    host: str = ""
+    per_minute: int = 30
+
+
+SERVICES = {
+    "microsoft365": Service(
+        "Microsoft 365",
+        "El usuario es el buzón que firma. Pida a quien lo administra que permita «SMTP AUTH» en ese buzón. "
+        "Admite 30 correos por minuto y 10,000 al día.",
+        "smtp.office365.com",
+    ),
+    "google": Service(
+        "Google Workspace",
+        "Use la retransmisión SMTP de su dominio y una contraseña de aplicación. Admite unos 2,000 correos al día por buzón.",
+        "smtp-relay.gmail.com",
+        60,
+    ),
+    OWN: Service("Servidor propio", "El del Instituto. Pida su nombre y su puerto a quien lo administra.", "", 120),
+    CATCHER: Service("Buzón local de prueba", "Ningún correo sale: se quedan en la carpeta de datos de este equipo."),
+}
+TLS_WORDS = [
+    ("starttls", "STARTTLS (puerto 587)"),
+    ("implicit", "TLS directo (puerto 465)"),
+    ("none", "Sin cifrar, solo este equipo"),
+]
+FIELDS = {"sender_name": "nombre", "from_address": "correo", "reply_to": "responder", "host": "servidor", "port": "puerto"}
+FIELDS |= {"tls": "cifrado", "username": "usuario", "password": "contrasena", "per_minute": "ritmo"}
+"""Fields of `outgoing.Told` as the form calls them."""
+FIELD_WORDS = {"nombre": "Nombre", "correo": "Dirección", "responder": "Las respuestas llegan a", "servidor": "Servidor"}
+FIELD_WORDS |= {"puerto": "Puerto", "cifrado": "Cifrado", "usuario": "Usuario", "contrasena": "Contraseña", "ritmo": "Por minuto"}
+
+router = APIRouter()
+
+
+@router.get(HERE)
+def show(request: Request, session: SessionOf, viewer: ViewerOf, hecho: str = "") -> Response:
+    """What holds now, and the form to change it."""
+    done = "Guardado. Vale desde el siguiente correo, también para los envíos en curso." if hecho == "guardado" else ""
+    return _page(request, session, viewer.account_id, done=done)
+
+
+def _page(request: Request, session: Session, account_id: int, *, status: int = 200, **shown: Any) -> Response:
+    settings, row = base_settings_of(request), outgoing.stored(session)
+    now = outgoing.effective(session, settings)
+    typed = shown.pop("typed", None) or _typed(now, row)
+    context = {
+        "fixed": outgoing.fixed(settings),
+        "now": now,
+        "relay": now.relay,
+        "row": row,
+        "version": row.version if row else 0,
+        "typed": typed,
+        "has_password": bool(row and row.sealed_password),
+        "password_lost": bool(row and outgoing.password_is_lost(settings, row)),
+        "services": SERVICES,
+        "tls_words": TLS_WORDS,
+        "own_address": accounts.get(session, account_id).email,
+        "field_words": FIELD_WORDS,
+        "wrong": {},
+        "done": "",
+        "result": None,
+    }
+    return page(request, "settings/mail.html", context | shown, status=status)
+
+
+def _typed(now: Settings, row: MailSettings | None) -> dict[str, str]:
+    """The form as it begins: what holds now."""
+    name, address = parseaddr(now.mail_from)
+    host = row.host if row and row.host else ""
+    service = next((key for key, one in SERVICES.items() if host and one.host == host), OWN if host else CATCHER)
+    return {
+        "nombre": name,
+        "correo": address,
+        "responder": now.mail_reply_to or "",
+        "servicio": service,
+        "servidor": host,
+        "puerto": str(row.port) if row and row.port else "587",
+        "cifrado": (row.tls if row else None) or "starttls",
+        "usuario": (row.username if row else None) or "",
+        "ritmo": str(row.per_minute) if row and row.per_minute else "",
+    }
+
+
+@router.post(HERE)
+def save(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted) -> Response:
+    """Keep it; what is wrong comes back with the text that was typed, but for the password."""
+    typed = {name: str(form.get(name, ""))[:1000] for name in (*FIELDS.values(), "servicio") if name != "contrasena"}
+    version = str(form.get("version", "0"))
+    number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+    try:
+        outgoing.save(session, base_settings_of(request), _told(typed, form), number)
+    except CrmError as error:
+        wrong = _wrong(error)
+        return _page(request, session, viewer.account_id, typed=typed, wrong=wrong, status=status_of(error))
+    return RedirectResponse(f"{HERE}?hecho=guardado", status_code=303)
+
+
+def _told(typed: Mapping[str, str], form: FormData) -> Told:
+    """What was told; of a known service only what is one's own is asked."""
+    service = SERVICES.get(typed["servicio"])
+    told = Told(
+        sender_name=typed["nombre"],
+        from_address=typed["correo"],
+        reply_to=typed["responder"],
+        has_relay=typed["servicio"] != CATCHER,
+        host=typed["servidor"],
+        port=typed["puerto"],
+        tls=typed["cifrado"],
+        username=typed["usuario"],
+        password=str(form.get("contrasena", "")) or None,
+        per_minute=typed["ritmo"],
+    )
+    if service is None or not service.host:
+        return told
+    return replace(told, host=service.host, port="587", tls="starttls", per_minute=typed["ritmo"] or str(service.per_minute))
+
+
+def _wrong(error: CrmError) -> dict[str, str]:
+    parts = error.parts if isinstance(error, InvalidInput) else []
+    told = {FIELDS.get(part.field or "", "nombre"): part.sentence for part in parts}
+    return told or {"": error.sentence}
+
+
+@router.post(HERE + "/prueba")
+def try_out(request: Request, viewer: ViewerOf) -> Response:
+    """Send a test to one's own address, with what is saved. No transaction waits for the mail server."""
+    database = database_of(request)
+    try:
+        with database.session(write=False) as session:
+            settings = outgoing.effective(session, base_settings_of(request))
+            own = accounts.get(session, viewer.account_id).email
+            mail = outgoing.trial(session, own, settings)
+        judged = previews.to_out(previews.hand_over(mail, settings))
+        result = (judged.accepted, _words(settings, own) if judged.accepted else judged.sentence)
+    except CrmError as error:
+        result = (False, error.sentence)
+    with database.session(write=False) as session:
+        return _page(request, session, viewer.account_id, result=result)
+
+
+def _words(settings: Settings, address: str) -> str:
+    if settings.relay is None:
+        return "El buzón local de este equipo la recibió. No salió a ningún lado."
+    return f"El servidor la aceptó. Busque «Prueba del correo saliente» en {address}; si no llega, revise el correo no deseado."
