@@ -185,7 +185,8 @@ class Database:
     def rehearsal(self) -> Iterator[Session]:
         """A session in which anything may be tried: it is undone at the end, and other writers need not wait for it.
 
-        On PostgreSQL a transaction that is rolled back. On SQLite, where one writer shuts out all others, a transaction of a
+        On PostgreSQL a transaction that is rolled back: who writes to the very rows that it tried waits for its end.
+        On SQLite, where one writer shuts out all others, a transaction of a
         private copy of the database, made in the data directory and removed at the end.
         """
         with _copy_of(self.engine, self._data_dir) as engine, Session(engine, info=dict(self._info)) as session:
@@ -226,9 +227,9 @@ def _back_up(engine: sa.Engine, path: Path) -> None:
 
 
 def _remove_old_copies(directory: Path) -> None:
-    """Those of processes that were killed: no rehearsal lasts for a day."""
+    """Those of processes that were killed: no rehearsal lasts for an hour."""
     for folder in directory.glob(_COPY_PREFIX + "*"):
-        if folder.stat().st_mtime < clock.now().timestamp() - 24 * 60 * 60:
+        if folder.stat().st_mtime < clock.now().timestamp() - 60 * 60:
             shutil.rmtree(folder, ignore_errors=True)
 
 

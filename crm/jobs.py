@@ -190,6 +190,7 @@ def tick(worker: Worker) -> bool:
             log.warning("leases_ran_out", deliveries=expired)
         due = [*_due_to_start(session), *deliveries.sends_with_due(session)]
         lists = uploads.due(session)
+        deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):
             sends.finish_if_done(session, sends.get(session, send_id, lock=True))
     for send_id, generation in due:

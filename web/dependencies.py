@@ -9,6 +9,7 @@ from typing import Annotated, cast
 import sqlalchemy as sa
 from fastapi import Depends, Request, Response
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from crm.config import Settings
@@ -59,8 +60,10 @@ SessionOf = Annotated[Session, Depends(get_session, scope="function")]
 
 async def posted(request: Request) -> AsyncIterator[FormData]:
     """The form of a POST of staff, its files closed at the end. Of a public page nothing is read: its link says it all, whatever
-    a mail program posts."""
+    a mail program posts; and of nobody's forms none but those by which one signs in."""
     unread = request.method in SAFE_METHODS or request.url.path.startswith(PUBLIC_PREFIX)
+    if not unread and not access_of(PAGES, request.method, request.scope["route"].path).public:
+        unread = not await run_in_threadpool(_is_signed_in, request)
     form = FormData() if unread else await request.form()
     try:
         yield form
@@ -69,6 +72,11 @@ async def posted(request: Request) -> AsyncIterator[FormData]:
 
 
 Posted = Annotated[FormData, Depends(posted)]
+
+
+def _is_signed_in(request: Request) -> bool:
+    with database_of(request).session(write=False) as session:
+        return _signed_in(request, session) is not None
 
 
 def guard(request: Request, form: Posted) -> None:

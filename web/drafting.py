@@ -121,11 +121,11 @@ def write(request: Request, session: SessionOf, viewer: ViewerOf, campaign_id: C
     """Save, after moving, adding or taking away a block if a button said so; what cannot be saved keeps its text."""
     campaign = campaigns.get(session, campaign_id)
     deed, draft, view = str(form.get("deed", "save")), read(form), View.read(form)
-    if deed == "undo":
-        return _undo(request, session, campaign, view)
     conflict = None if form.get("mine") else _conflict(session, campaign, draft, viewer)
     if conflict:
         return _editor(request, session, campaign, draft, view, conflict=conflict, status=409)
+    if deed == "undo":
+        return _undo(request, session, campaign, view)
     draft = moved(draft, deed, _first_materials(session))
     try:
         with session.begin_nested():
@@ -247,11 +247,17 @@ def _choices(session: Session) -> dict[str, Any]:
         "materials": _materials(session),
         "purposes": {purpose.value: words for purpose, words in PURPOSES.items()},
         "templates": templates.all_templates(),
+        "chosen_first": chosen_first,
         "block_words": BLOCK_WORDS,
         "block_parts": BLOCK_PARTS,
         "part_words": PART_WORDS,
         "fields": fields.catalogue(),
     }
+
+
+def chosen_first(every: Sequence[Segment], chosen: Sequence[str]) -> list[Segment]:
+    """Segments with those that are marked before the others, so that none is marked out of sight."""
+    return sorted(every, key=lambda segment: str(segment.id) not in chosen)
 
 
 def _side(request: Request, session: Session, campaign: Campaign, view: View) -> dict[str, Any]:
@@ -284,7 +290,8 @@ def _told(problem: Problem) -> dict[str, Any]:
     where = ""
     if problem.language is not None and problem.block is not None:
         where = f"#block-{problem.block}"
-    return {"sentence": problem.sentence, "blocking": problem.blocking, "where": where, "block": problem.block}
+    told = {"sentence": problem.sentence, "blocking": problem.blocking, "where": where, "block": problem.block}
+    return told | {"language": problem.language.value if problem.language else None}
 
 
 @router.get("/campanas/{campaign_id}/vista")

@@ -6,7 +6,8 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from crm.errors import SENTENCES, CrmError
@@ -47,6 +48,8 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(OperationalError, _busy)
+    app.add_exception_handler(StaleDataError, _overtaken)
+    app.add_exception_handler(IntegrityError, _overtaken)
     app.add_exception_handler(Exception, _unknown)
 
 
@@ -87,6 +90,11 @@ def _malformed(request: Request, error: Exception) -> Response:
 def _busy(request: Request, _error: Exception) -> Response:
     log.warning("database_busy")
     return _shown(request, 503, SENTENCES["database_busy"])
+
+
+def _overtaken(request: Request, _error: Exception) -> Response:
+    """Two people at once: this one lost."""
+    return _shown(request, 409, SENTENCES["record_changed"])
 
 
 def _unknown(request: Request, error: Exception) -> Response:

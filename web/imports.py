@@ -300,7 +300,7 @@ def _as_csv(found: list[imports.RowResult], columns: Sequence[str]) -> bytes:
     """With a mark that spreadsheet programs know UTF-8 by; no cell begins a formula. ``columns`` are the headers of the file."""
     headers = _in_order({name for row in found for name in row.values or {}}, columns)
     written = io.StringIO(newline="")
-    table = csv.writer(written)
+    table = csv.writer(written, quoting=csv.QUOTE_ALL)  # where lists are parted by `;` a bare one would begin a cell
     table.writerow([_harmless(text) for text in (*headers, "Fila del archivo", "Por qué no entró")])
     for row in found:
         cells = [str((row.values or {}).get(name, "")) for name in headers]

@@ -16,7 +16,7 @@ from crm import clock
 from crm.database import keyset_page
 from crm.errors import CrmError
 from crm.mailing import audience, campaigns, previews, sends
-from crm.mailing.models import Campaign, SendMode, SkipReason, Trial
+from crm.mailing.models import Campaign, SendMode, SendState, SkipReason, Trial
 from crm.mailing.schemas import SendIn, When
 from crm.people.addresses import mask_address
 from crm.people.countries import country_name
@@ -135,7 +135,8 @@ def _hours(request: Request, session: Session, campaign: Campaign, chosen: Chose
 
 def _already(session: Session, campaign: Campaign) -> list[Any]:
     """The sends of this campaign, newest first: whoever sends again should know."""
-    return [sends.to_out(session, send) for send in sends.find(session, campaign_id=campaign.id, limit=3)[0]]
+    found, _ = sends.find(session, campaign_id=campaign.id, limit=3)
+    return [sends.to_out(session, send) for send in found if send.started_at or send.state is not SendState.CANCELLED]
 
 
 # --- the test mail -------------------------------------------------------------------------------------------------------------
@@ -165,14 +166,16 @@ def _trials(session: Session, campaign: Campaign) -> list[TrialTold]:
 def try_out(
     request: Request, viewer: ViewerOf, campaign_id: CampaignId, correo: Annotated[str, Form(max_length=254)] = ""
 ) -> Response:
-    """Send a test to an account of the staff. No transaction waits for the mail server."""
+    """Send a test in each language to an account of the staff. No transaction waits for the mail server."""
     try:
         with database_of(request).session(write=False) as session:
             campaign = campaigns.get(session, campaign_id)
-            mail = previews.trial(session, campaign, correo.strip(), settings_of(request))
-            account = accounts.by_email(session, mail.to_address)
+            spoken = [variant.language for variant in campaign.variants]
+            settings = settings_of(request)
+            mails = [previews.trial(session, campaign, correo.strip(), settings, language=language) for language in spoken]
+            account = accounts.by_email(session, mails[0].to_address)
             version = campaign.version
-        judged = previews.to_out(previews.hand_over(mail, settings_of(request)))
+        judged = [previews.to_out(previews.hand_over(mail, settings)) for mail in mails]
     except CrmError as error:
         with database_of(request).session(write=False) as session:
             campaign = campaigns.get(session, campaign_id)
@@ -180,7 +183,7 @@ def try_out(
             return _page(request, session, campaign, viewer, Chosen.read({}, None), wrong=wrong, status=status_of(error))
     with writing(request) as session:
         kept = {"version": version, "account_id": account.id if account else viewer.account_id}
-        session.add(Trial(campaign_id=campaign_id, accepted=judged.accepted, reason=judged.reason, **kept))
+        session.add_all(Trial(campaign_id=campaign_id, accepted=one.accepted, reason=one.reason, **kept) for one in judged)
     return RedirectResponse(f"/campanas/{campaign_id}/revisar#trial-title", status_code=303)
 
 

@@ -126,6 +126,7 @@ def environment() -> Environment:
         "clock_time": clock_time,
         "short_moment": short_moment,
         "wall_clock": wall_clock,
+        "beside_day": beside_day,
         "zone_name": zone_name,
     }
     made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS, "HELP_PAGES": HELP_PAGES}
@@ -168,6 +169,12 @@ def clock_time(instant: datetime, with_seconds: bool = False) -> str:
 def wall_clock(local: datetime) -> str:
     """An hour as the clocks of its own zone tell it: `lun 7 ene, 18:00`."""
     return format_datetime(local, "EEE d MMM, HH:mm", locale=LOCALE, tzinfo=local.tzinfo)
+
+
+def beside_day(local: datetime, instant: datetime) -> str:
+    """` del día siguiente` or ` del día anterior`, where the calendar of a place is not that of Mexico City; else nothing."""
+    days = (local.date() - clock.institute_time(instant).date()).days
+    return {1: " del día siguiente", -1: " del día anterior"}.get(days, "")
 
 
 def zone_name(zone: str) -> str:

@@ -61,13 +61,15 @@ FIELDS |= {"tls": "cifrado", "username": "usuario", "password": "contrasena", "p
 FIELD_WORDS = {"nombre": "Nombre", "correo": "Dirección", "responder": "Las respuestas llegan a", "servidor": "Servidor"}
 FIELD_WORDS |= {"puerto": "Puerto", "cifrado": "Cifrado", "usuario": "Usuario", "contrasena": "Contraseña", "ritmo": "Por minuto"}
 
+SAVED = "Guardado. Vale para lo que salga desde ahora. Un envío que ya está saliendo sigue con lo anterior: páuselo y reanúdelo."
+
 router = APIRouter()
 
 
 @router.get(HERE)
 def show(request: Request, session: SessionOf, viewer: ViewerOf, hecho: str = "") -> Response:
     """What holds now, and the form to change it."""
-    done = "Guardado. Vale desde el siguiente correo, también para los envíos en curso." if hecho == "guardado" else ""
+    done = SAVED if hecho == "guardado" else ""
     return _page(request, session, viewer.account_id, done=done)
 
 

@@ -1,5 +1,6 @@
 """Campaigns: what is said, to whom, and whether it is ready to leave."""
 
+import re
 from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +37,8 @@ from crm.people.models import Language
 
 CLIP_BYTES = 100_000
 """Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
+_PLACEHOLDER = re.compile(r"escr[ií]ba(la|lo)? aquí", re.IGNORECASE)
+"""How the templates of the product stand in for what staff must write."""
 SIZE_LIMIT = 10 * 1024 * 1024
 """Largest mail that common servers take."""
 
@@ -45,6 +48,8 @@ PROBLEMS: dict[str, str] = {
     "alt_text_missing": "Falta el texto alternativo de una imagen: quien no la ve no sabrá qué dice.",
     "full_text_missing": "Falta el texto completo de una infografía: sin él no se puede leer con lector de pantalla.",
     "text_version_missing": "La versión en texto quedaría vacía: agregue un texto además de la imagen.",
+    "placeholder_left": "Un texto sigue como venía en la plantilla («escriba aquí…»). Escríbalo o quítelo.",
+    "block_empty": "Un bloque no dice nada. Escríbalo o quítelo.",
     "link_missing": "Un botón no tiene enlace. Escríbalo completo, con https://.",
     "label_missing": "Un botón no dice nada. Escriba sus palabras.",
     "link_not_absolute": "Un enlace no empieza con https://. Escríbalo completo.",
@@ -317,10 +322,12 @@ def _texts(variant: VariantIn) -> list[str]:
 
 def _content_problems(session: Session, variant: VariantIn) -> list[Problem]:
     problems = [] if variant.subject else [_problem("subject_missing")]
+    if _PLACEHOLDER.search(variant.subject):
+        problems.append(_problem("placeholder_left"))
     if not variant.blocks:
         problems.append(_problem("blocks_missing"))
     for number, block in enumerate(variant.blocks):
-        codes = list(_link_codes(block))
+        codes = [*_word_codes(block), *_link_codes(block)]
         if hasattr(block, "material"):
             codes += _material_codes(materials.get(session, block.material), block)
         problems += [_problem(code).model_copy(update={"block": number}) for code in codes]
@@ -338,6 +345,14 @@ def _material_codes(material: Material, block: AnyBlock) -> list[str]:
     return missing
 
 
+def _word_codes(block: AnyBlock) -> list[str]:
+    """What the words of a block lack: all of them, or those that the template only stood in for."""
+    words = block.body if isinstance(block, TextBlock | FactBlock) else block.title if isinstance(block, CoverBlock) else None
+    if words is None:
+        return []
+    return ["placeholder_left"] if _PLACEHOLDER.search(words) else [] if words.strip() else ["block_empty"]
+
+
 def _link_codes(block: AnyBlock) -> list[str]:
     if isinstance(block, ButtonBlock) and not (block.link and block.label):
         return ["label_missing" if block.link else "link_missing"]
@@ -349,6 +364,8 @@ def _link_codes(block: AnyBlock) -> list[str]:
     bad = [
         link for link in links if not link.lower().startswith(("https://", "http://", "mailto:")) and link != "campo_enlace_baja"
     ]
+    if any(link.lower() in {"https://", "http://"} for link in links):
+        return ["link_missing"]
     return ["link_not_absolute"] if bad else []
 
 

@@ -12,10 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock, history
-from crm.errors import Conflict, InvalidInput, NotFound
+from crm.database import search_key
+from crm.errors import Conflict, InvalidInput
 from crm.mailing import campaigns, segments, sends, templates
-from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
+from crm.mailing.deliveries import DECIDED
+from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Segment, Send, SendState
 from crm.mailing.schemas import Audience, CampaignIn
+from crm.mailing.segment_rules import parse, to_json
 from crm.mailing.segment_schemas import SegmentIn
 from crm.people import consent
 
@@ -96,7 +99,7 @@ def _move(session: Session, chosen: sa.ColumnElement[bool], state: DeliveryState
         )
     )
     if moved:
-        rows = [{"delivery_id": number, "at": now, "state": state, "reason": "decided_by_person"} for number in moved]
+        rows = [{"delivery_id": number, "at": now, "state": state, "reason": DECIDED} for number in moved]
         session.execute(sa.insert(Attempt), rows)
     return moved
 
@@ -119,9 +122,7 @@ def _note(session: Session, send_id: int, event: str, why: str, people: int) -> 
 def write_erratum(session: Session, send_id: int) -> Campaign:
     """A draft to exactly those who were sent a mail of this send, or may have been; nothing leaves by this."""
     send = sends.get(session, send_id)
-    name = f"Recibieron «{send.campaign.name}» (envío {send_id})"[:200]
-    rule = {"all": [{"field": "sent_in", "op": "is", "value": send_id}]}
-    segment = next(iter(_named(session, name)), None) or segments.create(session, SegmentIn(name=name, rule=rule)).id
+    segment = _segment_of(session, send)
     starter = templates.get("notice").starter
     text = (
         "{{ saludo }}\n\nEn el correo «"
@@ -137,11 +138,17 @@ def write_erratum(session: Session, send_id: int) -> Campaign:
     )
 
 
-def _named(session: Session, name: str) -> list[int]:
-    try:
-        return [segments.by_name(session, name).id]
-    except NotFound:
-        return []
+def _segment_of(session: Session, send: Send) -> int:
+    """The segment of those who may have a mail of a send: known by its rule, since a person may have given it another name,
+    or another rule to its name."""
+    rule = to_json(parse({"all": [{"field": "sent_in", "op": "is", "value": send.id}]}))
+    for found in session.scalars(sa.select(Segment).order_by(Segment.id.desc()).limit(1_000)):
+        if found.rule == rule:
+            return found.id
+    name = f"Envío {send.id}: recibieron «{send.campaign.name[:120]}»"
+    taken = set(session.scalars(sa.select(Segment.key)))
+    free = next(one for one in (name, *(f"{name} ({number})" for number in range(2, 1_000))) if search_key(one) not in taken)
+    return segments.create(session, SegmentIn(name=free, rule=rule)).id
 
 
 def _without_fields(subject: str) -> str:

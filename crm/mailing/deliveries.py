@@ -25,6 +25,8 @@ from crm.people import consent
 from crm.people.models import Contact, EmailAddress, Language, SuppressionReason
 
 OPEN = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+DECIDED = "decided_by_person"
+"""Reason of the attempt that stands for a person's decision."""
 BLOCKED_TRIES = 5
 """After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
 
@@ -230,7 +232,14 @@ def _end(session: Session, claimed: Claimed, settled: Settled) -> tuple[Delivery
 
 
 def _first_try(session: Session, delivery_id: int) -> datetime:
-    first: datetime | None = session.scalar(sa.select(sa.func.min(Attempt.at)).where(Attempt.delivery_id == delivery_id))
+    """When the mailbox first put this mail off, since a person last put it back in the queue. What the relay could not do
+    tells nothing of the mailbox."""
+    tries = sa.select(Attempt.id).where(Attempt.delivery_id == delivery_id)
+    decided = session.scalar(sa.select(sa.func.max(Attempt.id)).where(Attempt.id.in_(tries), Attempt.reason == DECIDED)) or 0
+    put_off = sa.select(sa.func.min(Attempt.at)).where(
+        Attempt.delivery_id == delivery_id, Attempt.id > decided, Attempt.state == DeliveryState.DEFERRED
+    )
+    first: datetime | None = session.scalar(put_off)
     return first or clock.now()
 
 
@@ -286,6 +295,13 @@ def cancel_rest(session: Session, send_id: int) -> None:
         .where(Delivery.send_id == send_id, Delivery.state.in_(OPEN))
         .values(state=DeliveryState.SKIPPED, reason=SkipReason.CANCELLED, settled_at=clock.now())
     )
+
+
+def sweep_cancelled(session: Session) -> None:
+    """Close what an answer that crossed the cancelling left open (on PostgreSQL neither waits for the other)."""
+    lately = sa.select(Send.id).where(Send.state == SendState.CANCELLED, Send.finished_at > clock.now() - timedelta(hours=1))
+    for send_id in session.scalars(lately).all():
+        cancel_rest(session, send_id)
 
 
 def counts(session: Session, send_id: int) -> Counts:

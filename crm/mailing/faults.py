@@ -126,7 +126,13 @@ _SPEAKS_OF_MAILBOX = re.compile(
 _SPEAKS_OF_ROOM = re.compile(
     r"quota|full|over ?size|exceeded.*(mailbox|storage)|(mailbox|storage).*exceeded|llen[oa]", re.IGNORECASE
 )
-_SPEAKS_OF_US = re.compile(r"sender|relay|denied|spam|policy|verif|too many|\bIP\b|#5\.7\.", re.IGNORECASE)
+_SPEAKS_OF_US = re.compile(
+    r"sender|relay|denied|spam|policy|verif|too many|\bIP\b|#5\.7\.|\bspf\b|dkim|dmarc|dns|\bptr\b|reverse|\bhelo\b|\behlo\b"
+    r"|client|mail from|reputation|block|blacklist|\byour (server|host|domain|message)\b",
+    re.IGNORECASE,
+)
+_NAMES_A_MAILBOX = re.compile(r"mailbox|user|recipient|address|account|usuario|buz[oó]n|destinatario|cuenta|@", re.IGNORECASE)
+"""Whose the unknown thing is: without such a word it may be a domain or a host of ours."""
 _SIGN_IN = {530, 534, 535, 538}
 """Codes of RFC 4954: the server wants to know who we are, or does not believe it, whatever the enhanced code."""
 _ENHANCED_OF_RELAY = {Verdict.BLOCK, Verdict.SYSTEM}
@@ -192,7 +198,7 @@ def _of_a_refused_address(reply: Reply) -> Judgement:
         return Judgement(Verdict.BLOCK, "policy")
     if _SPEAKS_OF_ROOM.search(reply.text):
         return Judgement(Verdict.SOFT, "mailbox_full")
-    known = _SPEAKS_OF_MAILBOX.search(reply.text)
+    known = _SPEAKS_OF_MAILBOX.search(reply.text) and _NAMES_A_MAILBOX.search(reply.text)
     return Judgement(Verdict.HARD, "mailbox_unknown") if known else Judgement(Verdict.BLOCK, "policy")
 
 

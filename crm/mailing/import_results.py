@@ -5,17 +5,20 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.database import Database
-from crm.errors import Conflict, InvalidInput
+from crm.errors import Conflict, CrmError
 from crm.history import Action, Actor, ActorKind, Change, Entry
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState, Segment
 from crm.mailing.segment_schemas import SegmentIn
 from crm.people import imports, uploads
 from crm.people.models import Consent, Contact, EmailAddress, Import, ImportRow, ImportState, RowStatus, Suppression
+
+log = structlog.get_logger(__name__)
 
 UNDO_DAYS = 30
 BATCH = 1_000
@@ -74,9 +77,15 @@ def carry_out(database: Database, import_id: int, stopped: Callable[[], bool]) -
             imports.run(database, import_id, body, actor=Actor(ActorKind.ACCOUNT, started.ordered_by_id), progress=go_on)
     except _Stopped:
         return
-    except InvalidInput as error:
+    except CrmError as error:
+        if error.code == "import_running":
+            return
         with database.session() as session:
             uploads.fail(session, import_id, error.code)
+    except (LookupError, ValueError, TypeError) as error:  # a fault of ours: trying again every second would not mend it
+        log.error("import_failed", import_id=import_id, error=type(error).__name__)
+        with database.session() as session:
+            uploads.fail(session, import_id, "internal_error")
     with database.session() as session:
         make_segment(session, imports.get(session, import_id))
         uploads.close(session, import_id)

@@ -232,6 +232,8 @@ class Send(Tracked, Base):
     """When the first mail may leave: the hour told, or the order plus the seconds to undo."""
     confirmed_count: Mapped[int]
     """How many people it would reach when it was confirmed; more than that hold it."""
+    by_catcher: Mapped[bool | None]
+    """Whether it began without a relay, so that its mails stay on this machine; None before it begins."""
     would_reach: Mapped[int | None]
     """Held because the audience grew: the number that it would reach, which whoever resumes it accepts."""
     include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)

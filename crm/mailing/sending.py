@@ -106,6 +106,10 @@ async def run(database: Database, send_id: int, way: Way, should_stop: Callable[
         send = sends.get(session, send_id)
         if send.state is not SendState.SENDING:
             return 0
+        if send.by_catcher is not None and send.by_catcher != (way.settings.relay is None):
+            # What the catcher keeps reaches nobody: it must never count as sent in a send that reaches people.
+            sends.pause_if_sending(session, send_id, "relay_changed")
+            return 0
         relay = relays.row_of(session, way.settings)
         if relay.resting_until is not None and relay.resting_until > clock.now():
             return 0

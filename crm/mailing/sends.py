@@ -41,6 +41,8 @@ REASONS: dict[str, str] = {
     "content_changed": "El contenido guardado ya no es el confirmado. Cancele el envío, revise la campaña y confirme de nuevo.",
     "suppression_key_missing": "Falta la clave de la lista de exclusión. Restaure keys.json del respaldo y reanude.",
     "taken_as_sent": "Una persona del equipo lo dio por enviado; el servidor no lo confirmó.",
+    "relay_changed": "Comenzó con otro servidor de correo: uno real y el buzón local no se mezclan en un envío. Regrese el "
+    "anterior en Ajustes y reanude, o cancele y ordénelo de nuevo.",
     "by_person": "Alguien del equipo puso el envío en pausa.",
     "hard_bounces": "Más del 5 % de los primeros 200 buzones no existen. Revise de dónde viene la lista antes de reanudar.",
     **faults.SENTENCES,
@@ -195,7 +197,7 @@ def _begin(session: Session, send: Send, settings: Settings, *, accepted: int) -
         return _hold(session, send, "audience_grew")
     savepoint.commit()
     send.started_at, send.confirmed_count, send.would_reach = clock.now(), max(send.confirmed_count, recipients), None
-    send.state, send.reason = SendState.SENDING, None
+    send.state, send.reason, send.by_catcher = SendState.SENDING, None, settings.relay is None
     session.flush()
     finish_if_done(session, send)
     return send

@@ -303,6 +303,16 @@ class Suppression(Base):
     __table_args__ = (sa.UniqueConstraint("address_hash", "reason"),)
 
 
+class SuppressionLift(Base):
+    """A bounce that a person lifted: no journal of another machine brings it back."""
+
+    __tablename__ = "suppression_lift"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    address_hash: Mapped[str] = mapped_column(sa.String(64), index=True, info=PLAIN)
+    lifted_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class Installation(Base):
     """Which keys this database was written with: one row, made by the first start. See `installation.unlock`."""
 

@@ -19,7 +19,7 @@ from crm import clock, history
 from crm.database import JOURNAL_FILE, insert_new, keys_of
 from crm.errors import Conflict, InvalidInput, Unavailable
 from crm.people.addresses import address_key
-from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionReason
+from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionLift, SuppressionReason
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +112,8 @@ def lift_bounce(session: Session, address: str, reason_in_words: str) -> None:
     session.flush()
     _record_lift(session, bounced, told)
     line = {name: getattr(bounced, name) for name in _LINE}
+    session.add(SuppressionLift(address_hash=address_hash, lifted_at=clock.now()))
+    session.flush()
     _write_after_commit(session, {**line, "recorded_at": clock.now(), "lifted": True})
 
 
@@ -243,10 +245,18 @@ def take_journal(session: Session) -> int:
     for mark, line in told.items():
         if line["lifted"] and mark in stored and stored[mark] < line["recorded_at"]:
             session.execute(sa.delete(Suppression).where(Suppression.address_hash == mark[0], Suppression.reason == mark[1]))
-    missing = [line for mark, line in told.items() if _stands(line) and mark not in stored]
+    lifts = sa.select(SuppressionLift.address_hash, sa.func.max(SuppressionLift.lifted_at)).group_by(SuppressionLift.address_hash)
+    lifted: dict[str, datetime] = {row[0]: row[1] for row in session.execute(lifts)}
+    missing = [line for mark, line in told.items() if _stands(line) and mark not in stored and not _was_lifted(line, lifted)]
     rows = [{**{name: line[name] for name in _LINE}, "proof": JOURNAL_FILE} for line in missing]
     insert_new(session, Suppression.__table__, rows, unique=["address_hash", "reason"])
     return len(rows)
+
+
+def _was_lifted(line: dict[str, Any], lifted: dict[str, datetime]) -> bool:
+    """Whether a bounce was lifted after this line was written, perhaps on another machine with a journal of its own."""
+    since = lifted.get(line["address_hash"])
+    return line["reason"] not in LEFT and since is not None and since >= line["recorded_at"]
 
 
 def _stands(line: dict[str, Any] | None) -> bool:

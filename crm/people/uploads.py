@@ -161,8 +161,9 @@ def give_up(session: Session, import_id: int) -> None:
 
 
 def _before(session: Session, import_id: int) -> Import:
-    """An import that has not begun."""
-    started = imports.get(session, import_id)
+    """An import that has not begun, read anew and kept from others until this transaction ends."""
+    wanted = sa.select(Import).where(Import.id == import_id).with_for_update().execution_options(populate_existing=True)
+    started = session.scalars(wanted).first() or imports.get(session, import_id)
     if started.state not in BEFORE:
         raise Conflict("import_not_checked")
     return started

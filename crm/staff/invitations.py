@@ -16,6 +16,7 @@ from crm import clock
 from crm.errors import Conflict, NotFound
 from crm.staff import accounts
 from crm.staff.models import Account, Invitation
+from crm.staff.rights import ROLES, Right
 
 LIFE = timedelta(days=7)
 
@@ -58,6 +59,9 @@ def accept(session: Session, token: str, name: str, password: str) -> Account:
     found = session.scalar(_open().where(Invitation.token_hash == _digest(token)).with_for_update())
     if found is None:
         raise NotFound("invitation_over")
+    inviter = accounts.get(session, found.invited_by_id)
+    if inviter.disabled_at is not None or Right.ACCOUNTS not in ROLES[inviter.role]:
+        raise NotFound("invitation_over")  # else who lost the right could open itself a door back
     account = accounts.create(session, found.email, name, found.role.value, password)
     found.ended_at = clock.now()
     session.flush()

@@ -167,6 +167,13 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_purpose_rule')),
     sa.UniqueConstraint('purpose', name=op.f('uq_purpose_rule_purpose'))
     )
+    op.create_table('suppression_lift',
+    sa.Column('id', sa.Integer(), nullable=False),
+    sa.Column('address_hash', sa.String(length=64), nullable=False),
+    sa.Column('lifted_at', UtcDateTime(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_suppression_lift'))
+    )
+    op.create_index(op.f('ix_suppression_lift_address_hash'), 'suppression_lift', ['address_hash'], unique=False)
     op.create_table('worker',
     sa.Column('id', sa.String(length=100), nullable=False),
     sa.Column('seen_at', UtcDateTime(), nullable=False),
@@ -378,6 +385,7 @@ def upgrade() -> None:
     sa.Column('mode', sa.Enum('now', 'at', name='send_mode', native_enum=False, create_constraint=True, length=40), nullable=False),
     sa.Column('starts_at', UtcDateTime(), nullable=False),
     sa.Column('confirmed_count', sa.Integer(), nullable=False),
+    sa.Column('by_catcher', sa.Boolean(), nullable=True),
     sa.Column('would_reach', sa.Integer(), nullable=True),
     sa.Column('include', Json, nullable=False),
     sa.Column('exclude', Json, nullable=False),
@@ -649,6 +657,8 @@ def downgrade() -> None:
     op.drop_table('segment')
     op.drop_table('relay')
     op.drop_table('worker')
+    op.drop_index(op.f('ix_suppression_lift_address_hash'), table_name='suppression_lift')
+    op.drop_table('suppression_lift')
     op.drop_table('purpose_rule')
     op.drop_table('privacy_notice')
     op.drop_table('installation')

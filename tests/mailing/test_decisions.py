@@ -9,7 +9,7 @@ from crm import history
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import campaigns, decisions, deliveries, results, sends
+from crm.mailing import campaigns, decisions, deliveries, results, segments, sends
 from crm.mailing.decisions import Decision
 from crm.mailing.models import Attempt, Delivery, DeliveryState, SendState
 from crm.mailing.results import Cut, Group
@@ -96,6 +96,7 @@ def test_writes_a_correction_to_exactly_those_who_may_have_it(database: Database
         draft = decisions.write_erratum(session, sent)
         review = campaigns.review(session, draft, settings)
         assert review.recipients == 6, "five accepted and the one in doubt"
+        segments.get(session, draft.include[0]).name = "Con otro nombre"
         again = decisions.write_erratum(session, sent)
         assert again.include == draft.include, "one segment serves both drafts"
 

@@ -114,6 +114,41 @@ def test_judges_each_refusal_and_accounts_for_everyone(database: Database, setti
     assert set(server.recipients.values()) == {1}
 
 
+def test_counts_no_trouble_of_the_relay_towards_the_72_hours_of_a_mailbox(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 1)
+    with running(MailServer(on_mail=lambda _: "451 4.3.0 disk full")) as server:
+        move(database, send_id, way(settings, server))
+        with time_machine.travel(clock.now() + timedelta(hours=80)):
+            forgive(database, settings)
+            server.on_mail = lambda _: None
+            server.on_rcpt = lambda _: "450 4.7.1 greylisted"
+            move(database, send_id, way(settings, server))
+            with database.session(write=False) as session:
+                assert states(session, send_id) == {S.DEFERRED: 1}
+
+
+def test_never_mixes_the_catcher_and_a_relay_in_one_send(database: Database, settings: Settings) -> None:
+    real = settings.model_copy(update={"smtp_url": "smtp://127.0.0.1:2525?tls=none"})
+    send_id = order(database, real, 3)
+    with running() as server:
+        assert move(database, send_id, way(settings, server)) == 0
+        with database.session(write=False) as session:
+            told = sends.to_out(session, sends.get(session, send_id))
+            assert (told.state, told.reason, told.counts.sent) == (SendState.PAUSED, "relay_changed", 0)
+        with database.session() as session:
+            sends.resume(session, send_id, real)
+        assert move(database, send_id, way(real, server)) == 3
+
+
+def test_closes_what_an_answer_left_open_in_a_cancelled_send(database: Database, settings: Settings) -> None:
+    send_id = order(database, settings, 2)
+    with database.session() as session:
+        sends.cancel(session, send_id)
+        session.execute(sa.update(Delivery).values(state=S.DEFERRED))
+        deliveries.sweep_cancelled(session)
+        assert states(session, send_id) == {S.SKIPPED: 2}
+
+
 def test_tries_a_full_mailbox_again_and_gives_up_after_72_hours(database: Database, settings: Settings) -> None:
     send_id = order(database, settings, 1)
     tries = 0

@@ -29,7 +29,7 @@ from crm.people import uploads
 from crm.people.imports import Layout
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
-from tests.conftest import ROOT
+from tests.conftest import ENGINE, ROOT
 from tests.people.test_imports import BASIS, DIRTY
 from tests.web.conftest import ADDRESS, PASSWORD
 from tests.web.network import build_network, build_send
@@ -194,6 +194,12 @@ def signed_in(browser: Browser, site: Site, size: tuple[int, int] = SIZES["deskt
     return visit
 
 
+looks = pytest.mark.skipif(
+    ENGINE != "sqlite", reason="how a page looks does not depend on the database; what it says is tested on both"
+)
+
+
+@looks
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     visit = signed_in(browser, site, size)
@@ -210,6 +216,7 @@ def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: 
     alone.close()
 
 
+@looks
 def test_nothing_scrolls_sideways_on_the_narrowest_phone(browser: Browser, site: Site) -> None:
     visit = signed_in(browser, site, (320, 700))
     for url in site.pages:

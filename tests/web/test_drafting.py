@@ -134,6 +134,14 @@ def test_tells_who_changed_what_meanwhile_and_loses_neither(visit: Visitor, data
     assert content(database, written).variants[0].subject == "El mío"
 
 
+def test_undoes_nothing_that_a_colleague_saved_meanwhile(visit: Visitor, database: Database, written: int) -> None:
+    ana, luis = visit(Role.EDITING), visit(Role.COORDINATION)
+    stale = form_of(ana, written)
+    luis.post(f"/campanas/{written}/redactar", data={**form_of(luis, written), "es.subject": "De Luis", "deed": "save"})
+    assert ana.post(f"/campanas/{written}/redactar", data={**stale, "deed": "undo"}).status_code == 409
+    assert content(database, written).variants[0].subject == "De Luis"
+
+
 def test_saves_by_itself_and_answers_with_the_side_alone(visit: Visitor, database: Database, written: int) -> None:
     client = visit(Role.EDITING)
     form = form_of(client, written) | {"es.subject": "Se guarda solo"}
@@ -173,6 +181,28 @@ def test_writes_a_campaign_as_code_and_says_where_it_is_wrong(visit: Visitor, da
     assert content(database, written).name == "Desde el código"
     assert client.post(where, data={**form, "codigo": renamed.model_dump_json()}).status_code == 409
     assert visit(Role.EDITING).get(where).status_code == 403
+
+
+def test_no_template_that_nobody_filled_in_can_leave(visit: Visitor, database: Database, written: int) -> None:
+    client = visit(Role.COORDINATION)
+    include = content(database, written).audience.include[0]
+    for name in ("invitation", "infographic", "newsletter", "notice"):
+        told = {"nombre": name, "plantilla": name, "segmento": str(include), **csrf_of(client)}
+        where = str(client.post("/campanas/nueva", data=told).url).replace("redactar", "revisar")
+        page = client.get(where).text
+        assert "Enviar a 12 personas" not in page, name
+        assert "escriba aquí" in page, name
+        assert ("Un botón no tiene enlace" in page) == (name == "invitation")
+
+
+def test_a_blank_english_text_is_told_with_its_language_and_block(visit: Visitor, written: int) -> None:
+    client = visit(Role.COORDINATION)
+    form = form_of(client, written) | {"deed": "english:on"}
+    client.post(f"/campanas/{written}/redactar", data=form)
+    page = client.get(f"/campanas/{written}/revisar").text
+    assert "En inglés: Escriba el asunto." in page
+    assert re.search(r"En inglés:\s*<a [^>]+>bloque 1</a>\. Un bloque no dice nada", page)
+    assert "Enviar a 12 personas" not in page
 
 
 # --- Revisar y enviar ----------------------------------------------------------------------------------------------------------

@@ -378,7 +378,7 @@ def test_a_send_under_way_leaves_by_what_is_told_meanwhile(visit: Visitor, datab
     with running() as server, database.session() as session:
         told = outgoing.Told("Red", "red@example.org", has_relay=True, host="127.0.0.1", port=str(server.port), tls="none")
         outgoing.save(session, settings, told)
-        send_id = begun(session, settings, 2).id
+        send_id = begun(session, outgoing.effective(session, settings), 2).id
         way = jobs.way_now(session, worker)
         session.commit()
         assert sending.drain(database, send_id, way) == 2
