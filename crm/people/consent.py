@@ -14,6 +14,7 @@ from crm.people.models import (
     PrivacyNotice,
     Purpose,
     PurposeRule,
+    Suppression,
     SuppressionReason,
 )
 from crm.people.schemas import ConsentIn
@@ -165,6 +166,24 @@ def skip_reason(session: Session, purpose: Purpose, channel: Channel = Channel.E
     )
 
 
+def _in_those_who_left(*reasons: SuppressionReason) -> sa.ColumnElement[bool]:
+    """As `_has_left`, asked of everybody at once: one small set, not a look-up per person (measured: a third of the time)."""
+    left = sa.select(EmailAddress.contact_id).join(Suppression, Suppression.address_hash == EmailAddress.suppression_hash)
+    return Contact.id.in_(left.where(Suppression.reason.in_(reasons)).correlate(None))
+
+
+def _in_those_whose_preferred_bounced() -> sa.ColumnElement[bool]:
+    """As `_preferred_bounced`, asked of everybody at once."""
+    better = aliased(EmailAddress)
+    before = sa.or_(
+        sa.and_(better.is_preferred, sa.not_(EmailAddress.is_preferred)),
+        sa.and_(better.is_preferred == EmailAddress.is_preferred, better.id < EmailAddress.id),
+    )
+    other = sa.exists().where(better.contact_id == EmailAddress.contact_id, better.retired_at.is_(None), before)
+    bounced = sa.select(EmailAddress.contact_id).join(Suppression, Suppression.address_hash == EmailAddress.suppression_hash)
+    return Contact.id.in_(bounced.where(EmailAddress.retired_at.is_(None), ~other).correlate(None))
+
+
 MAIL_STATES = ("ok", "no_consent", "unsubscribed", "bounced", "complained", "no_address")
 
 
@@ -172,10 +191,10 @@ def mail_state() -> sa.ColumnElement[str]:
     """How a `Contact` stands for lists, whatever the purpose: one of `MAIL_STATES`. `mail_state_of` says the same of a row."""
     return sa.case(
         (Contact.id.is_(None), "no_address"),  # never so; it names the table, without which the conditions would not correlate
-        (_has_left(SuppressionReason.COMPLAINED), "complained"),
-        (_has_left(*LEFT), "unsubscribed"),
+        (_in_those_who_left(SuppressionReason.COMPLAINED), "complained"),
+        (_in_those_who_left(*LEFT), "unsubscribed"),
         (~_has_address(), "no_address"),
-        (_preferred_bounced(), "bounced"),
+        (_in_those_whose_preferred_bounced(), "bounced"),
         (_has_consent(Channel.EMAIL, ConsentState.GRANTED), "ok"),
         (_has_consent(Channel.EMAIL), "unsubscribed"),
         else_="no_consent",
