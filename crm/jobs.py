@@ -59,8 +59,6 @@ class Worker:
     name: str = field(default_factory=lambda: f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}")
     """No two that live share it. Who starts under the name of a dead one takes up its jobs at once, else it takes 45 s."""
     stopping: threading.Event = field(default_factory=threading.Event)
-    idle: threading.Event = field(default_factory=threading.Event)
-    """Set whenever a tick found nothing to do."""
 
 
 _worker: list[Worker] = []
@@ -172,9 +170,7 @@ def _tick_until_stopped(worker: Worker) -> None:
                 with worker.database.session() as session:
                     beat(session, worker.name)
                 next_beat = clock.now() + BEAT
-            busy = tick(worker)
-            if not busy:
-                worker.idle.set()
+            tick(worker)
             if clock.now() >= next_tidying:
                 tidy(worker.database)
                 next_tidying = clock.now() + timedelta(hours=1)
@@ -183,8 +179,8 @@ def _tick_until_stopped(worker: Worker) -> None:
         worker.stopping.wait(TICK_SECONDS)
 
 
-def tick(worker: Worker) -> bool:
-    """Look at the rows that are due and enqueue their jobs; whether there were any."""
+def tick(worker: Worker) -> None:
+    """Look at the rows that are due and enqueue their jobs."""
     with worker.database.session() as session:
         if expired := deliveries.expire(session):
             log.warning("leases_ran_out", deliveries=expired)
@@ -197,7 +193,6 @@ def tick(worker: Worker) -> bool:
         _enqueue(worker, _SENDS, send_id, generation)
     for import_id, generation in lists:
         _enqueue(worker, _IMPORTS, import_id, generation)
-    return bool(due or lists)
 
 
 def _due_to_start(session: Session) -> list[tuple[int, int]]:
@@ -244,9 +239,7 @@ def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int) -> None:
 
 
 def _has_died(worker: Worker, name: str | None) -> bool:
-    """Whether the worker of a name is silent. On SQLite no other can live, and the engine takes up its own jobs at start."""
-    if worker.settings.uses_sqlite:
-        return False
+    """Whether the worker of a name is silent."""
     with worker.database.session(write=False) as session:
         return not is_alive(session, name or "")
 

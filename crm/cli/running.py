@@ -124,11 +124,7 @@ def worker() -> None:
         if settings.uses_sqlite:
             stack.enter_context(jobs.only_one(settings.data_dir / "run.lock"))
         database = stack.enter_context(opened(settings))
-        way = Way(settings, _way_out(settings, stack))
-        if settings.uses_sqlite:
-            moving = jobs.Worker(database, settings, way, jobs.only_name(settings.data_dir))
-        else:
-            moving = jobs.Worker(database, settings, way)
+        moving = jobs.Worker(database, settings, Way(settings, _way_out(settings, stack)))
         jobs.stop_on_signals(moving)
         jobs.work(moving)
 
