@@ -37,15 +37,12 @@ _SPECIALS = re.compile(r'[][\\()<>@,:;".]')
 
 @dataclass(frozen=True)
 class Fixed:
-    """Which parts the environment tells; the page shows them and does not change them."""
+    """Which parts the environment tells; the page shows them and does not change them. Who tells the sender tells the address
+    for answers with it."""
 
     relay: bool
     mail_from: bool
     reply_to: bool
-
-    @property
-    def all(self) -> bool:
-        return self.relay and self.mail_from and self.reply_to
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class Told:
 
 def fixed(settings: Settings) -> Fixed:
     told = settings.model_fields_set
-    return Fixed(settings.smtp_url is not None, "mail_from" in told, "mail_reply_to" in told)
+    return Fixed(settings.smtp_url is not None, "mail_from" in told, bool({"mail_from", "mail_reply_to"} & told))
 
 
 def stored(session: Session) -> MailSettings | None:
@@ -124,16 +121,19 @@ def save(session: Session, settings: Settings, told: Told, version: int | None =
     if version is not None and (row.version if row else 0) != version:
         raise Conflict("mail_settings_changed")
     faults: list[InvalidInput] = []
-    sender = (settings.mail_from, settings.mail_reply_to) if fixed(settings).mail_from else _sender(told, faults)
-    relay = _relay(told, settings, row, faults) if told.has_relay and not fixed(settings).relay else _Kept()
+    by_environment = fixed(settings)
+    sender = None if by_environment.mail_from else _sender(told, faults)
+    relay = None if by_environment.relay else _relay(told, settings, row, faults) if told.has_relay else _Kept()
     if faults:
         raise InvalidInput(faults[0].code, field=faults[0].field, parts=faults, **faults[0].details)
     if row is None:
-        row = MailSettings(id=1, mail_from=sender[0])
+        row = MailSettings(id=1, mail_from=settings.mail_from)
         session.add(row)
-    row.mail_from, row.reply_to = sender
-    row.host, row.port, row.tls, row.username = relay.host, relay.port, relay.tls, relay.username
-    row.sealed_password, row.per_minute = relay.sealed_password, relay.per_minute
+    if sender is not None:
+        row.mail_from, row.reply_to = sender
+    if relay is not None:
+        row.host, row.port, row.tls, row.username = relay.host, relay.port, relay.tls, relay.username
+        row.sealed_password, row.per_minute = relay.sealed_password, relay.per_minute
     session.flush()
     return row
 
