@@ -12,14 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock, history
-from crm.database import search_key
 from crm.errors import Conflict, InvalidInput
 from crm.mailing import campaigns, segments, sends, templates
 from crm.mailing.deliveries import DECIDED
-from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Segment, Send, SendState
+from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Audience, CampaignIn
-from crm.mailing.segment_rules import parse, to_json
-from crm.mailing.segment_schemas import SegmentIn
 from crm.people import consent
 
 TAKEN_AS_SENT = "taken_as_sent"
@@ -122,7 +119,8 @@ def _note(session: Session, send_id: int, event: str, why: str, people: int) -> 
 def write_erratum(session: Session, send_id: int) -> Campaign:
     """A draft to exactly those who were sent a mail of this send, or may have been; nothing leaves by this."""
     send = sends.get(session, send_id)
-    segment = _segment_of(session, send)
+    rule: dict[str, object] = {"all": [{"field": "sent_in", "op": "is", "value": send_id}]}
+    segment = segments.ensure(session, f"Envío {send_id}: recibieron «{send.campaign.name}»", rule).id
     starter = templates.get("notice").starter
     text = (
         "{{ saludo }}\n\nEn el correo «"
@@ -136,19 +134,6 @@ def write_erratum(session: Session, send_id: int) -> Campaign:
     return campaigns.create(
         session, CampaignIn(name=named, template="notice", purpose=send.purpose, audience=audience, variants=[variant])
     )
-
-
-def _segment_of(session: Session, send: Send) -> int:
-    """The segment of those who may have a mail of a send: known by its rule, since a person may have given it another name,
-    or another rule to its name."""
-    rule = to_json(parse({"all": [{"field": "sent_in", "op": "is", "value": send.id}]}))
-    for found in session.scalars(sa.select(Segment).order_by(Segment.id.desc()).limit(1_000)):
-        if found.rule == rule:
-            return found.id
-    name = f"Envío {send.id}: recibieron «{send.campaign.name[:120]}»"
-    taken = set(session.scalars(sa.select(Segment.key)))
-    free = next(one for one in (name, *(f"{name} ({number})" for number in range(2, 1_000))) if search_key(one) not in taken)
-    return segments.create(session, SegmentIn(name=free, rule=rule)).id
 
 
 def _without_fields(subject: str) -> str:

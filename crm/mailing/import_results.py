@@ -14,7 +14,6 @@ from crm.errors import Conflict, CrmError
 from crm.history import Action, Actor, ActorKind, Change, Entry
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState, Segment
-from crm.mailing.segment_schemas import SegmentIn
 from crm.people import imports, uploads
 from crm.people.models import Consent, Contact, EmailAddress, Import, ImportRow, ImportState, RowStatus, Suppression
 
@@ -22,7 +21,6 @@ log = structlog.get_logger(__name__)
 
 UNDO_DAYS = 30
 BATCH = 1_000
-NAME_LENGTH = 200
 
 
 # --- its segment --------------------------------------------------------------------------------------------------------------
@@ -30,21 +28,14 @@ NAME_LENGTH = 200
 
 def segment_of(session: Session, import_id: int) -> Segment | None:
     """The segment of whom an import created or completed, if it is still as it was made."""
-    return next((one for one in session.scalars(sa.select(Segment)) if one.rule == _rule(import_id)), None)
+    return segments.of_rule(session, _rule(import_id))
 
 
 def make_segment(session: Session, done: Import) -> Segment | None:
-    """Save the people of an import as a segment, once; None when it changed nobody or its name is taken."""
+    """Save the people of an import as a segment, once; None when it changed nobody."""
     if not (done.counts.get(RowStatus.CREATED, 0) + done.counts.get(RowStatus.UPDATED, 0)):
         return None
-    found = segment_of(session, done.id)
-    if found is not None:
-        return found
-    name = f"Importación {done.id}: {done.file_name}"[:NAME_LENGTH]
-    try:
-        return segments.create(session, SegmentIn(name=name, rule=_rule(done.id)))
-    except Conflict:
-        return None
+    return segments.ensure(session, f"Importación {done.id}: {done.file_name}", _rule(done.id))
 
 
 def _rule(import_id: int) -> dict[str, object]:
@@ -62,30 +53,28 @@ def carry_out(database: Database, import_id: int, stopped: Callable[[], bool]) -
     """Take in the file of an import that was confirmed on a page, from where it stands; at the end make its segment and delete
     the file. Safe to run again after any crash: whole batches are kept.
 
-    What forbids it for good is told on its page; Conflict(import_running) when another worker has it.
+    What forbids it for good is told on its page; when another worker has it, or the database is away, it is left as it is.
     """
-    with database.session(write=False) as session:
-        started = imports.get(session, import_id)
-        body = uploads.body_of(session, started) if started.state is ImportState.RUNNING else b""
 
     def go_on(_done: int) -> None:
         if stopped():
             raise _Stopped
 
     try:
+        with database.session(write=False) as session:
+            started = imports.get(session, import_id)
+            body = uploads.body_of(session, started) if started.state is ImportState.RUNNING else b""
         if body:
             imports.run(database, import_id, body, actor=Actor(ActorKind.ACCOUNT, started.ordered_by_id), progress=go_on)
-    except _Stopped:
-        return
-    except CrmError as error:
-        if error.code == "import_running":
+    except (_Stopped, sa.exc.OperationalError, sa.exc.InterfaceError):
+        return  # it goes on when the worker, or the database, is back
+    except Exception as error:  # whatever else it is, trying again every second would not mend it
+        code = error.code if isinstance(error, CrmError) else "internal_error"
+        if code == "import_running":
             return
+        log.error("import_failed", import_id=import_id, code=code, error=type(error).__name__)
         with database.session() as session:
-            uploads.fail(session, import_id, error.code)
-    except (LookupError, ValueError, TypeError) as error:  # a fault of ours: trying again every second would not mend it
-        log.error("import_failed", import_id=import_id, error=type(error).__name__)
-        with database.session() as session:
-            uploads.fail(session, import_id, "internal_error")
+            uploads.fail(session, import_id, code)
     with database.session() as session:
         make_segment(session, imports.get(session, import_id))
         uploads.close(session, import_id)

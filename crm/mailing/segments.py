@@ -1,6 +1,8 @@
 """Segments: rules that say who is meant, evaluated when they are used, never kept as lists."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from itertools import count as numbers
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -30,7 +32,6 @@ from crm.people.models import Contact
 from crm.people.names import list_name
 
 KEY_LENGTH = 200
-COPIES = 1_000
 SAMPLE = 5
 """People that a form shows beside the count."""
 
@@ -65,6 +66,23 @@ def change(session: Session, segment_id: int, data: SegmentIn, *, version: int |
     return segment
 
 
+def ensure(session: Session, name: str, rule: dict[str, object]) -> Segment:
+    """The segment of a rule, made if there is none. It is known by its rule: a person may have given it another name."""
+    return of_rule(session, rule) or create(session, SegmentIn(name=_free_name(session, name), rule=rule))
+
+
+def of_rule(session: Session, rule: dict[str, object]) -> Segment | None:
+    """The segment that has this very rule."""
+    stored = to_json(parse(rule))
+    return next((one for one in session.scalars(sa.select(Segment).order_by(Segment.id)) if one.rule == stored), None)
+
+
+def _free_name(session: Session, name: str) -> str:
+    """A name that no segment has: numbered, if it must be."""
+    taken, name = set(session.scalars(sa.select(Segment.key))), name[: KEY_LENGTH - 10]
+    return next(one for one in chain([name], (f"{name} ({number})" for number in numbers(2))) if _key(one) not in taken)
+
+
 def get(session: Session, segment_id: int) -> Segment:
     """One segment; NotFound(segment_not_found)."""
     segment = session.get(Segment, segment_id) if 0 < segment_id < ID_LIMIT else None
@@ -90,11 +108,7 @@ def find(session: Session, *, cursor: str | None = None, limit: int = 50) -> tup
 def duplicate(session: Session, segment_id: int) -> Segment:
     """A new segment of the same rule, under the name «Copia de …»; NotFound(segment_not_found)."""
     segment = get(session, segment_id)
-    for number in range(1, COPIES):
-        name = f"{'Copia de' if number == 1 else f'Copia {number} de'} {segment.name}"[:KEY_LENGTH]
-        if session.scalar(sa.select(Segment.id).where(Segment.key == _key(name))) is None:
-            break
-    return create(session, SegmentIn(name=name, rule=segment.rule))
+    return create(session, SegmentIn(name=_free_name(session, f"Copia de {segment.name}"), rule=segment.rule))
 
 
 def remove(session: Session, segment_id: int) -> None:

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from crm import clock
 from crm.config import Settings
 from crm.database import Database
-from crm.errors import Conflict
+from crm.errors import SENTENCES, Conflict
 from crm.files import StoredFile
 from crm.history import Action, Change
 from crm.mailing import import_results, segments
@@ -239,6 +239,20 @@ def test_goes_on_where_a_worker_stopped(visit: Visitor, database: Database, monk
     import_results.carry_out(database, 1, lambda: False)
     with database.session(write=False) as session:
         assert len(segments.find(session)[0]) == 1
+
+
+def test_fails_once_and_says_so_when_its_file_is_gone(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, sheet(people(8)))
+    press(client, 1, "check")
+    press(client, 1, "import")
+    with database.session() as session:
+        session.execute(sa.delete(StoredFile))
+    done = carried_out(database, 1)
+    assert (done.state, done.failure) == (ImportState.FAILED, "file_not_found")
+    assert SENTENCES["file_not_found"] in html.unescape(client.get("/importar/1").text)
+    with database.session(write=False) as session:
+        assert uploads.due(session) == []
 
 
 def test_tells_the_refused_rows_and_gives_them_back_without_formulas(visit: Visitor, database: Database) -> None:

@@ -272,7 +272,7 @@ def test_duplicates_and_deletes_what_nothing_uses(visit: Visitor, database: Data
     for _ in range(2):
         assert client.post(f"/segmentos/{number}/duplicar", data=csrf_of(client)).status_code == 200
     with database.session(write=False) as session:
-        assert [one.name for one in segments.find(session)[0]] == ["Copia 2 de Taller", "Copia de Taller", "Taller"]
+        assert [one.name for one in segments.find(session)[0]] == ["Copia de Taller", "Copia de Taller (2)", "Taller"]
     assert client.post(f"/segmentos/{number + 1}/borrar", data=csrf_of(client)).status_code == 200
     refused = client.post(f"/segmentos/{number}/borrar", data=csrf_of(client))
     assert refused.status_code == 409
