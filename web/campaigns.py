@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
@@ -14,6 +13,7 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.mailing import campaigns
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
+from web.asked import address, search_of
 from web.dependencies import SessionOf
 from web.pages import counted, page
 from web.words import PURPOSES, SEND_STATES
@@ -66,7 +66,7 @@ class Told:
     def read(cls, query: Mapping[str, str]) -> "Told":
         """From an address; a value that the page does not offer is passed over."""
         state, period = query.get("estado", ""), query.get("periodo", "")
-        text = " ".join(query.get("q", "").replace("\0", "").split())[:200]
+        text = search_of(query)
         return cls(text, state if state in dict(STATES) else "", period if period in dict(PERIODS) else "")
 
     @property
@@ -97,9 +97,7 @@ class Told:
         return f"{counted(many, 'campaña', 'campañas')} · {counted(mails, 'correo aceptado', 'correos aceptados')}"
 
     def url(self) -> str:
-        parts = {"q": self.text, "estado": self.state, "periodo": self.period}
-        query = urlencode({name: value for name, value in parts.items() if value})
-        return "/campanas" + (f"?{query}" if query else "")
+        return address("/campanas", q=self.text, estado=self.state, periodo=self.period)
 
 
 def _holds(text: str) -> sa.ColumnElement[bool]:

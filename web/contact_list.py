@@ -10,15 +10,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
-from crm.database import contains, sort_key
+from crm.database import contains
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState
 from crm.people.addresses import mask_address
 from crm.people.consent import MAIL_STATES, mail_state
 from crm.people.contacts import visible
 from crm.people.countries import country_codes, country_name
+from crm.people.likeness import folded_names
 from crm.people.models import City, Contact, EmailAddress, LeaderRole, LeaderSector, Organization, Post, Tag, contact_tag
 from crm.people.names import display_name
+from web.asked import search_of, whole_number
 
 PAGE_ROWS = 20
 TEXT_LENGTH = 200
@@ -49,13 +51,13 @@ class Filter:
         """From an address; a value that no page of ours writes is passed over."""
         countries = set(country_codes())
         return cls(
-            text=" ".join(query.get("q", "").replace("\0", "").split())[:TEXT_LENGTH],
+            text=search_of(query),
             countries=tuple(code for code in query.getlist("pais") if code in countries),
             sectors=tuple(value for value in query.getlist("sector") if value in set(LeaderSector)),
             mail=tuple(value for value in query.getlist("correo") if value in MAIL_STATES),
             tags=tuple(key for key in query.getlist("etiqueta") if key and "\0" not in key),
-            city=_number(query.get("ciudad", "")),
-            segment=_number(query.get("segmento", "")),
+            city=whole_number(query.get("ciudad", "")),
+            segment=whole_number(query.get("segmento", "")),
             finds_addresses=finds_addresses,
         )
 
@@ -80,10 +82,6 @@ class Filter:
 
     def only(self, **parts: Any) -> "Filter":
         return replace(self, **parts)
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 FIELDS = {"countries": "country", "sectors": "sector", "mail": "mail_state", "tags": "tag"}
@@ -117,13 +115,9 @@ def _meets(session: Session, field: str, values: Sequence[Any]) -> sa.ColumnElem
     return segments.condition(session, segments.parse({"all": [{"field": field, "op": "in", "value": list(values)}]}))
 
 
-NAMES = sa.func.replace(Contact.sort_key, sort_key("ñ")[1:], "")
-"""The names of a person as `search_key` folds them: the sort key without what orders ñ after n."""
-
-
 def _holds_text(text: str, *, in_addresses: bool) -> sa.ColumnElement[bool]:
     """Every word is in the names (and addresses) of the person, or in the city or an organization."""
-    return sa.and_(*(_holds_word(word, Contact.search_key if in_addresses else NAMES) for word in text.split()))
+    return sa.and_(*(_holds_word(word, Contact.search_key if in_addresses else folded_names) for word in text.split()))
 
 
 def _holds_word(word: str, column: Any) -> sa.ColumnElement[bool]:

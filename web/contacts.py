@@ -17,6 +17,7 @@ from crm.people.models import LeaderSector
 from crm.people.places import country_name
 from crm.staff.rights import Right
 from web import maps
+from web.asked import whole_number
 from web.contact_list import Figures, Filter, city_name, figures_of, page_of
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import SECTOR_WORDS, is_fragment, page
@@ -46,7 +47,8 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     told = Filter.read(query, finds_addresses=not masked)
     asked = query.get("mapa", WORLD)
     region = asked if asked in maps.REGIONS else WORLD
-    people = page_of(session, told, after=_id(query, "tras"), before=_id(query, "antes"), masked=masked)
+    after, before = (whole_number(query.get(name, "")) for name in ("tras", "antes"))
+    people = page_of(session, told, after=after, before=before, masked=masked)
     figures = figures_of(session, told)
     context = {
         "told": told,
@@ -118,12 +120,6 @@ def _chip(name: str, field: str, options: Sequence[tuple[str, str, int]], chosen
         "options": [(value, words, people, value in chosen) for value, words, people in options],
         "chosen": [words for value, words, _ in options if value in chosen],
     }
-
-
-def _id(query: QueryParams, name: str) -> int | None:
-    """The id of a person in the address, or None."""
-    text = query.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _history(request: Request, told: Filter, context: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import campaigns
@@ -40,13 +39,8 @@ def save(
             campaigns.change(session, campaign_id, CampaignIn.model_validate_json(codigo), version=version)
     except (ValidationError, CrmError) as error:
         status = status_of(error) if isinstance(error, CrmError) else 422
-        return _page(request, _campaign(session, campaign_id), codigo, version, _told(error), status)
+        return _page(request, campaigns.get(session, campaign_id), codigo, version, _told(error), status)
     return RedirectResponse(f"/campanas/{campaign_id}/redactar", status_code=303)
-
-
-def _campaign(session: Session, campaign_id: int) -> Campaign:
-    session.expire_all()
-    return campaigns.get(session, campaign_id)
 
 
 def _told(error: ValidationError | CrmError) -> list[str]:

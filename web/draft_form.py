@@ -14,6 +14,7 @@ from starlette.datastructures import FormData
 from crm.errors import SENTENCES, CrmError, InvalidInput
 from crm.mailing.schemas import CampaignIn
 from crm.people.models import Language
+from web.asked import number_of, text_of, whole_number
 
 SPANISH, ENGLISH = Language.SPANISH.value, Language.ENGLISH.value
 ROWS_MOST = 60
@@ -134,37 +135,32 @@ def _cell(block: Mapping[str, Any]) -> Cell:
 
 def read(form: FormData) -> Draft:
     """What a browser posted, line breaks as the product writes them."""
-    languages = (SPANISH, ENGLISH) if _text(form, "en.on") else (SPANISH,)
-    count = min(int(_text(form, "rows")) if _text(form, "rows").isdecimal() else 0, ROWS_MOST)
+    languages = (SPANISH, ENGLISH) if text_of(form, "en.on") else (SPANISH,)
+    count = min(number_of(form, "rows") or 0, ROWS_MOST)
     return Draft(
-        name=_text(form, "name"),
-        template=_text(form, "template"),
-        purpose=_text(form, "purpose"),
+        name=text_of(form, "name"),
+        template=text_of(form, "template"),
+        purpose=text_of(form, "purpose"),
         include=_numbers(form, "include"),
         exclude=_numbers(form, "exclude"),
         languages=languages,
-        subjects={language: _text(form, f"{language}.subject") for language in languages},
-        preheaders={language: _text(form, f"{language}.preheader") for language in languages},
+        subjects={language: text_of(form, f"{language}.subject") for language in languages},
+        preheaders={language: text_of(form, f"{language}.preheader") for language in languages},
         rows=[row for position in range(count) if (row := _row(form, position, languages))],
-        version=int(_text(form, "version")) if _text(form, "version").isdecimal() and len(_text(form, "version")) < 10 else 0,
+        version=number_of(form, "version") or 0,
     )
 
 
 def _row(form: FormData, position: int, languages: Sequence[str]) -> dict[str, Cell]:
     return {
-        language: {"type": kind} | {part: _text(form, f"{language}.{position}.{part}") for part in BLOCK_PARTS[kind]}
+        language: {"type": kind} | {part: text_of(form, f"{language}.{position}.{part}") for part in BLOCK_PARTS[kind]}
         for language in languages
-        if (kind := _text(form, f"{language}.{position}.type")) in BLOCK_PARTS
+        if (kind := text_of(form, f"{language}.{position}.type")) in BLOCK_PARTS
     }
 
 
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return value.replace("\r\n", "\n").replace("\0", "") if isinstance(value, str) else ""
-
-
 def _numbers(form: FormData, name: str) -> tuple[str, ...]:
-    return tuple(value for value in form.getlist(name) if isinstance(value, str) and value.isdecimal() and len(value) < 10)
+    return tuple(value for value in form.getlist(name) if isinstance(value, str) and whole_number(value) is not None)
 
 
 # --- changes of the order -----------------------------------------------------------------------------------------------------
@@ -184,9 +180,9 @@ def moved(draft: Draft, deed: str, materials: Mapping[str, str]) -> Draft:
         return replace(draft, rows=[*rows, {language: dict(new) for language in draft.languages}])
     if what == "english":
         return _with_english(draft) if which == "on" else replace(draft, languages=(SPANISH,), rows=_without_english(rows))
-    if not which.isdecimal() or int(which) >= len(rows):
+    place = whole_number(which)
+    if place is None or place >= len(rows):
         return draft
-    place = int(which)
     if what == "remove":
         del rows[place]
     elif what == "up" and place > 0:

@@ -21,15 +21,15 @@ from crm.outreach.models import Material, MaterialKind
 from crm.people.models import Language
 from crm.staff.models import Account
 from web import samples
+from web.asked import whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
 from web.draft_form import BLOCK_PARTS, BLOCK_WORDS, MATERIAL_KINDS, PART_WORDS, Draft, faults, moved, of_campaign, read
 from web.headers import PREVIEW_POLICY
-from web.pages import Viewer, is_fragment, page
+from web.pages import Viewer, go, is_fragment, page
 from web.samples import Sample
-from web.words import PURPOSES
+from web.words import LANGUAGES, PURPOSES
 
 WIDTHS = {"computer": "Computadora", "phone": "Teléfono", "text": "Texto"}
-LANGUAGE_NAMES = {"es": "Español", "en": "Inglés"}
 MATERIALS_MOST = 200
 SEGMENTS_MOST = 200
 
@@ -134,7 +134,7 @@ def write(request: Request, session: SessionOf, viewer: ViewerOf, campaign_id: C
         told = replace(draft, problems=faults(draft, error))
         return _editor(request, session, campaigns.get(session, campaign_id), told, view, side_only=deed == "autosave", status=422)
     if deed == "review":
-        return _go(request, f"/campanas/{campaign_id}/revisar")
+        return go(request, f"/campanas/{campaign_id}/revisar")
     stored = replace(draft, version=campaign.version)
     return _editor(request, session, campaign, stored, view, side_only=deed == "autosave", saved=True)
 
@@ -149,12 +149,6 @@ def _differs(campaign: Campaign, draft: Draft) -> bool:
 def _undo(request: Request, session: Session, campaign: Campaign, view: "View") -> Response:
     undone = campaigns.undo(session, campaign.id)
     return _editor(request, session, undone, of_campaign(campaigns.content_of(undone), undone.version), view, saved=True)
-
-
-def _go(request: Request, where: str) -> Response:
-    if is_fragment(request):
-        return Response(headers={"HX-Redirect": where})
-    return RedirectResponse(where, status_code=303)
 
 
 def _first_materials(session: Session) -> dict[str, str]:
@@ -210,8 +204,7 @@ class View:
     @classmethod
     def read(cls, form: Any) -> "View":
         person, width = str(form.get("view.person", "")), str(form.get("view.width", ""))
-        number = int(person) if person.isascii() and person.isdigit() and len(person) < 10 else None
-        return cls(number, width if width in WIDTHS else "computer")
+        return cls(whole_number(person), width if width in WIDTHS else "computer")
 
 
 def _editor(
@@ -232,7 +225,7 @@ def _editor(
         "conflict": conflict,
         "saved": saved,
         "now": clock.now(),
-        "languages": LANGUAGE_NAMES,
+        "languages": {language.value: words for language, words in LANGUAGES.items()},
         **_choices(session),
         **_side(request, session, campaign, view),
     }

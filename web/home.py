@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session, joinedload
 from crm import clock
 from crm.mailing import sends
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
-from crm.people import consent
 from crm.people.contacts import visible
 from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
 from crm.staff.rights import Right
@@ -32,10 +31,11 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     """The first page after signing in."""
     live = _sends(session, LIVE)
     finished = _sends(session, (SendState.DONE,))
+    figures = figures_of(session, Filter())
     context = {
-        "needs": needs(session, viewer),
+        "needs": needs(session, viewer, unasked=figures.mail_options.get("no_consent", 0)),
         "week": week(session),
-        "figures": figures_of(session, Filter()),
+        "figures": figures,
         "everyone": Filter(),
         "sectors": tuple(LeaderSector),
         "live": live,
@@ -58,8 +58,8 @@ class Need:
     tone: str = ""
 
 
-def needs(session: Session, viewer: Viewer) -> list[Need]:
-    """What needs someone today, the most pressing first."""
+def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
+    """What needs someone today, the most pressing first; ``unasked`` is how many people have no consent on record."""
     found = [
         Need(f"«{send.campaign.name}» está {'en pausa' if send.state is SendState.PAUSED else 'detenido'}",
              sends.REASONS.get(send.reason or "", ""), f"/envios/{send.id}", "bad")
@@ -76,7 +76,6 @@ def needs(session: Session, viewer: Viewer) -> list[Need]:
         for send in _sends(session, (SendState.SCHEDULED,))
         if send.starts_at < soon
     ]
-    unasked = session.scalar(sa.select(sa.func.count(Contact.id)).where(visible(), consent.mail_state() == "no_consent")) or 0
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. Pídalo con una campaña de consentimiento."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/contactos?correo=no_consent"))

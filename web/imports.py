@@ -23,12 +23,14 @@ from crm.people.columns import limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, ImportState, PrivacyNotice, Purpose, RowStatus
 from crm.staff.models import Account
+from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.errors import status_of
 from web.pages import is_fragment, page
-from web.words import IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES
+from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES
 
 IMPORTS_MOST = 20
+COLUMNS_MOST = 1_000
 ROWS_MOST = 100
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet program would take for a formula at the beginning of a cell."""
@@ -121,25 +123,19 @@ def _typed_of(started: Import) -> Typed:
 
 
 def _read(form: FormData, started: Import) -> Typed:
-    sheet = _text(form, "sheet") or None
-    count = _text(form, "columns")
-    shown = int(count) if count.isdecimal() and len(count) < 4 else 0
-    chosen = [_text(form, f"column.{number}") or None for number in range(shown)]
+    sheet = text_of(form, "sheet") or None
+    shown = min(number_of(form, "columns") or 0, COLUMNS_MOST)
+    chosen = [text_of(form, f"column.{number}") or None for number in range(shown)]
     # Another sheet has other columns: what was chosen for the last one says nothing of it.
-    kept = chosen if chosen and _text(form, "shown_sheet") == (sheet or "") else None
+    kept = chosen if chosen and text_of(form, "shown_sheet") == (sheet or "") else None
     return Typed(
         Layout(sheet, kept if kept is not None or sheet != started.sheet else started.chosen),
-        is_stated=_text(form, "basis") == "stated",
+        is_stated=text_of(form, "basis") == "stated",
         purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
-        evidence=_text(form, "evidence")[:2000],
-        agreed_on=_text(form, "agreed_on"),
-        notice_version=_text(form, "notice_version")[:40],
+        evidence=text_of(form, "evidence")[:2000],
+        agreed_on=text_of(form, "agreed_on"),
+        notice_version=text_of(form, "notice_version")[:40],
     )
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 @router.get("/importar/{import_id}")
@@ -208,7 +204,7 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
         "columns": list(zip(look.headers, fields, look.examples, strict=False)),
         "fields": IMPORT_FIELDS,
-        "purposes": [(purpose.value, words) for purpose, words in PURPOSES.items() if purpose is not Purpose.CONSENT_REQUEST],
+        "purposes": [(purpose.value, words) for purpose, words in CONSENTED.items()],
         "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),
         "checked": _told(started),
         "statuses": ROW_STATUSES,
@@ -327,10 +323,10 @@ def _harmless(text: str) -> str:
 def undo(request: Request, session: SessionOf, import_id: ImportId, form: Posted) -> Response:
     """Take the whole import back, as far as it can be; who undoes it types how many people that takes away."""
     started = imports.get(session, import_id)
-    typed = str(form.get("numero", "")).replace(",", "").replace(" ", "")
+    typed = whole_number(text_of(form, "numero").replace(",", "").replace(" ", ""))
     if import_results.may_undo(started):
         expected = import_results.foresee(session, import_id).removed
-        if not (typed.isascii() and typed.isdigit() and len(typed) < 10) or int(typed) != expected:
+        if typed != expected:
             context = _result(session, started) | {"wrong": f"Escriba {expected:,}: las personas que se quitarían ahora."}
             return page(request, "imports/result.html", context, status=422)
     import_results.undo(session, import_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
@@ -20,10 +20,11 @@ from crm.outreach.materials import Version
 from crm.outreach.models import Material, MaterialKind
 from crm.outreach.schemas import MaterialIn, MaterialPatch
 from crm.people.models import Language
+from web.asked import address, search_of
 from web.dependencies import Posted, SessionOf, settings_of
 from web.errors import status_of
 from web.pages import page
-from web.words import SEND_STATES
+from web.words import LANGUAGES, SEND_STATES
 
 HERE = "/materiales"
 PAGE_ROWS = 24
@@ -39,7 +40,6 @@ KIND_HINTS = {
     MaterialKind.VIDEO: "Un enlace; el archivo es su miniatura.",
     MaterialKind.DOCUMENT: "Un PDF.",
 }
-LANGUAGES = {Language.SPANISH: "Español", Language.ENGLISH: "Inglés"}
 MISSING = {"alt_text_missing": "Falta el texto alternativo", "full_text_missing": "Falta el texto completo"}
 """What a material lacks, in few words."""
 FIELDS = {
@@ -105,7 +105,7 @@ class _Told:
     def read(cls, query: Mapping[str, str]) -> "_Told":
         """From an address; a value that the page does not offer is passed over."""
         kind, language = query.get("tipo", ""), query.get("idioma", "")
-        text = " ".join(query.get("q", "").replace("\0", "").split())[:200]
+        text = search_of(query)
         return cls(text, kind if kind in set(MaterialKind) else "", language if language in set(Language) else "")
 
     @property
@@ -113,9 +113,7 @@ class _Told:
         return not (self.text or self.kind or self.language)
 
     def url(self, cursor: str | None = None) -> str:
-        parts = {"q": self.text, "tipo": self.kind, "idioma": self.language, "cursor": cursor or ""}
-        query = urlencode({name: value for name, value in parts.items() if value})
-        return HERE + (f"?{query}" if query else "")
+        return address(HERE, q=self.text, tipo=self.kind, idioma=self.language, cursor=cursor)
 
 
 def _lacks(material: Material) -> list[str]:

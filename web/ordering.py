@@ -13,25 +13,22 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import keyset_page
 from crm.errors import CrmError
 from crm.mailing import audience, campaigns, previews, sends
 from crm.mailing.models import Campaign, SendMode, SendState, SkipReason, Trial
 from crm.mailing.schemas import SendIn, When
-from crm.people.addresses import mask_address
 from crm.people.countries import country_name
-from crm.people.models import Contact
 from crm.staff import accounts
 from crm.staff.models import Account
 from crm.staff.rights import Right
 from web import samples
+from web.asked import whole_number
 from web.dependencies import SessionOf, ViewerOf, database_of, settings_of, writing
 from web.errors import status_of
 from web.pages import Viewer, is_fragment, page
 from web.words import PURPOSES, reason_words
 
 UNDO_SECONDS = 60
-PEOPLE_ROWS = 25
 COUNTRIES_TOLD = 5
 TRIALS_TOLD = 5
 
@@ -206,16 +203,16 @@ def order(
     """Order the send, once the number of people was typed as the page showed it; else the page again with what to mend."""
     campaign = campaigns.get(session, campaign_id)
     chosen = Chosen(cuando if cuando in {"now", "at"} else "now", fecha, hora)
-    typed = re.sub(r"[\s,.]", "", numero)
+    typed = whole_number(re.sub(r"[\s,.]", "", numero))
     if chosen.instant() is None:
         told = {"fecha": "Elija un día y una hora."}
         return _page(request, session, campaign, viewer, chosen, wrong=told, typed=numero, status=422)
-    if not typed.isdecimal() or len(typed) > 9:
+    if typed is None:
         told = {"numero": "Escriba con cifras cuántas personas lo recibirán."}
         return _page(request, session, campaign, viewer, chosen, wrong=told, typed=numero, status=422)
-    recipients = campaigns.review(session, campaign, settings_of(request)).recipients
-    if int(typed) != recipients:
-        told = {"numero": f"Usted escribió {int(typed):,} y lo recibirían {recipients:,}. Revise a quién se escribe."}
+    recipients = audience.tally(session, campaigns.chosen_people(session, campaign, settings_of(request))).recipients
+    if typed != recipients:
+        told = {"numero": f"Usted escribió {typed:,} y lo recibirían {recipients:,}. Revise a quién se escribe."}
         return _page(request, session, campaign, viewer, chosen, wrong=told, typed=numero, status=422)
     try:
         with session.begin_nested():
@@ -257,21 +254,7 @@ def people(
 ) -> Response:
     """Who would get a campaign if it left now, or who would not, for one reason."""
     campaign = campaigns.get(session, campaign_id)
-    rows = campaigns.chosen_people(session, campaign, settings_of(request)).subquery()
-    wanted = rows.c.reason.is_(None) if motivo is None else rows.c.reason == motivo.value
-    statement = sa.select(Contact.id, rows.c.address).join(rows, rows.c.contact_id == Contact.id).where(wanted)
-    found, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=PEOPLE_ROWS)
-    named = samples.named(session, [row.id for row in found])
+    chosen = campaigns.chosen_people(session, campaign, settings_of(request))
     masked = not viewer.may(Right.VIEW_ADDRESSES)
-    context = {
-        "campaign": campaign,
-        "reason": motivo,
-        "reason_words": reason_words(motivo.value) if motivo else None,
-        "sentence": sends.SKIP_SENTENCES.get(motivo.value) if motivo else None,
-        "people": [
-            (row.id, named.get(row.id), mask_address(row.address) if masked and row.address else row.address) for row in found
-        ],
-        "cursor": cursor,
-        "following": following,
-    }
+    context = {"campaign": campaign, **samples.behind(session, chosen, motivo, cursor, masked=masked)}
     return page(request, "ordering/people.html", context)

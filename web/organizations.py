@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -18,6 +17,7 @@ from crm.people.contacts import visible
 from crm.people.countries import country_codes, country_name
 from crm.people.models import City, Contact, Organization, OrganizationKind, Post
 from web import samples
+from web.asked import address, search_of
 from web.dependencies import SessionOf
 from web.errors import status_of
 from web.pages import counted, page
@@ -75,7 +75,7 @@ class _Told:
     def read(cls, query: Mapping[str, str]) -> "_Told":
         """From an address; a value that the page does not offer is passed over."""
         kind = query.get("tipo", "")
-        text = " ".join(query.get("q", "").replace("\0", "").split())[:200]
+        text = search_of(query)
         return cls(text, kind if kind in set(OrganizationKind) else "")
 
     @property
@@ -87,9 +87,7 @@ class _Told:
         return sa.and_(sa.true(), *parts, *([Organization.kind == self.kind] if self.kind else []))
 
     def url(self, cursor: str | None = None) -> str:
-        parts = {"q": self.text, "tipo": self.kind, "cursor": cursor or ""}
-        query = urlencode({name: value for name, value in parts.items() if value})
-        return HERE + (f"?{query}" if query else "")
+        return address(HERE, q=self.text, tipo=self.kind, cursor=cursor)
 
 
 def _people_in(session: Session, ids: Sequence[int]) -> dict[int, int]:

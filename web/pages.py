@@ -13,7 +13,7 @@ from babel.dates import format_date, format_datetime, format_timedelta, get_time
 from babel.lists import format_list
 from babel.numbers import format_decimal
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from crm import clock
@@ -101,6 +101,11 @@ def page(
     shared = {"viewer": getattr(state, "viewer", None), "frame": getattr(state, "frame", None)}
     body = environment().get_template(template).render({**shared, **context})
     return HTMLResponse(body, status_code=status, headers=headers)
+
+
+def go(request: Request, where: str) -> Response:
+    """Lead the browser to another page, also from within a part of one."""
+    return Response(headers={"HX-Redirect": where}) if is_fragment(request) else RedirectResponse(where, status_code=303)
 
 
 @cache

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData
 
 from crm import clock
 from crm.errors import SENTENCES, CrmError, InvalidInput
@@ -19,13 +18,14 @@ from crm.people.countries import country_name
 from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Import, Purpose, SuppressionReason
 from crm.people.schemas import ContactOut
 from crm.staff.rights import Right
+from web.asked import text_of
 from web.contacts import MAIL_WORDS
 from web.dependencies import Posted, SessionOf, ViewerOf
 from web.errors import status_of
 from web.pages import Viewer, listed, page
 from web.person_story import KINDS, Touch, source_words, story_of
-from web.person_words import ADDRESS_STATES, CHANNELS, LANGUAGES, SUPPRESSIONS, TREATMENTS, masked_text
-from web.words import PURPOSES
+from web.person_words import ADDRESS_STATES, CHANNELS, SUPPRESSIONS, TREATMENTS, masked_text
+from web.words import CONSENTED, LANGUAGES, PURPOSES
 
 OPEN_TOUCHES = 10
 """Touches that are not folded."""
@@ -160,17 +160,13 @@ def _consents(session: Session, contact: Contact, *, masked: bool) -> list[Said]
     """Every purpose by mail, also those of which nothing was said; other channels only where something was."""
     last = {(said.purpose, said.channel): said for said in consent.last_words(contact)}
     files = _files(session, [said.import_id for said in last.values() if said.import_id])
-    by_mail = [_said(purpose, Channel.EMAIL, last.get((purpose, Channel.EMAIL)), files, masked=masked) for purpose in _ASKED]
+    by_mail = [_said(purpose, Channel.EMAIL, last.get((purpose, Channel.EMAIL)), files, masked=masked) for purpose in CONSENTED]
     others = [
         _said(purpose, channel, said, files, masked=masked)
         for (purpose, channel), said in last.items()
-        if channel is not Channel.EMAIL or purpose not in _ASKED
+        if channel is not Channel.EMAIL or purpose not in CONSENTED
     ]
     return by_mail + others
-
-
-_ASKED = [purpose for purpose in Purpose if purpose is not Purpose.CONSENT_REQUEST]
-"""A request for consent is nothing that one consents to."""
 
 
 def _files(session: Session, ids: Sequence[int]) -> dict[int, str]:
@@ -239,7 +235,7 @@ def _step(told: ContactOut, edit: str) -> Step:
 @router.post("/personas/{contact_id}/exclusion")
 def suppress(request: Request, session: SessionOf, viewer: ViewerOf, contact_id: PersonId, form: Posted) -> Response:
     """Note that the person left or complained, or that a mailbox bounced, with its day and its proof."""
-    typed = {name: text(form, name) for name in ("motivo", "direccion", "fecha", "prueba")}
+    typed = {name: text_of(form, name).strip() for name in ("motivo", "direccion", "fecha", "prueba")}
     contact = contacts.get(session, contact_id)
     wrong: dict[str, str] = {}
     chosen = _chosen(contact, typed["direccion"])
@@ -284,12 +280,6 @@ def _today() -> date:
     return clock.institute_time(clock.now()).date()
 
 
-def text(form: FormData, name: str) -> str:
-    """One value of a form, with the line ends of Unix and nothing that a database refuses."""
-    value = form.get(name, "")
-    return value.replace("\r\n", "\n").replace("\0", "").strip() if isinstance(value, str) else ""
-
-
 @router.post("/personas/{contact_id}/rebote/levantar")
 def lift_bounce(
     request: Request,
@@ -302,7 +292,7 @@ def lift_bounce(
     """Write again to an address that had only bounced, with the written reason."""
     contact = contacts.get(session, contact_id)
     address = next((row for row in contact.addresses if row.id == direccion), None)
-    told = text(form, "razon")
+    told = text_of(form, "razon").strip()
     try:
         if address is None:
             raise InvalidInput("not_bounced", field="razon")

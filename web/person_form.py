@@ -17,13 +17,13 @@ from crm.people.addresses import address_key
 from crm.people.contacts import visible
 from crm.people.countries import country_codes, country_name
 from crm.people.likeness import Alike, Likeness
-from crm.people.models import ConsentState, Contact, EmailAddress, Language, LeaderSector, Purpose
+from crm.people.models import ConsentState, Contact, EmailAddress, Language, LeaderSector
 from crm.people.names import display_name
 from crm.people.schemas import ContactIn, ContactPatch
+from web.asked import text_of
 from web.dependencies import Posted, SessionOf
 from web.errors import status_of
 from web.pages import SECTOR_WORDS, page
-from web.person import text
 from web.person_story import Reader
 from web.person_typed import (
     AS_TYPED,
@@ -39,8 +39,8 @@ from web.person_typed import (
     shown_by,
     values_of,
 )
-from web.person_words import FIELDS, LANGUAGES, NOTHING, TREATMENTS
-from web.words import PURPOSES
+from web.person_words import FIELDS, NOTHING, TREATMENTS
+from web.words import CONSENTED, LANGUAGES
 
 ALIKE_WORDS = {
     Likeness.SAME_ADDRESS: "Tiene la misma dirección de correo",
@@ -110,7 +110,7 @@ def edit(request: Request, session: SessionOf, contact_id: PersonId) -> Response
 def change(request: Request, session: SessionOf, contact_id: PersonId, form: Posted) -> Response:
     """Change what differs from what the form showed; names who changed the person meanwhile, and what."""
     typed, contact = Typed.read(form), contacts.get(session, contact_id)
-    shown, version = shown_by(form), text(form, "version")
+    shown, version = shown_by(form), text_of(form, "version")
     if version != str(contact.version) and values_of(contact) != shown:
         return _overtaken(request, session, typed, shown, contact)
     data = checked(typed, differing(typed.values, shown), ContactPatch, contact)
@@ -234,7 +234,7 @@ def _form(
         "languages": [(language.value, words) for language, words in LANGUAGES.items()],
         "treatments": [("", "Sin dato"), *((treatment.value, words) for treatment, words in TREATMENTS.items())],
         "sectors": [(sector.value, SECTOR_WORDS[sector]) for sector in LeaderSector],
-        "purposes": [(one.value, PURPOSES[one]) for one in Purpose if one is not Purpose.CONSENT_REQUEST],
+        "purposes": [(one.value, words) for one, words in CONSENTED.items()],
         "said": {one: SAID_WORDS[state] for one, state in said_by(contact).items()},
         "countries": sorted({country_name(code) for code in country_codes()}),
         "boroughs": BOROUGHS,

@@ -14,7 +14,8 @@ from crm.people.addresses import read_address
 from crm.people.countries import country_name
 from crm.people.models import Channel, Consent, ConsentState, Contact, LeaderSector, Purpose
 from crm.people.places import Place, locate, resolve
-from web.person import read_day, text
+from web.asked import text_of
+from web.person import read_day
 from web.words import PURPOSES
 
 TEXTS = (
@@ -74,11 +75,11 @@ class Typed:
 
     @classmethod
     def read(cls, form: FormData) -> "Typed":
-        values: Values = {name: text(form, name) for name in TEXTS}
+        values: Values = {name: text_of(form, name).strip() for name in TEXTS}
         values[SECTORS] = [sector.value for sector in LeaderSector if sector.value in form.getlist(SECTORS)]
         purposes: list[str] = [purpose.value for purpose in Purpose if purpose.value in form.getlist("purposes")]
-        told = {name: text(form, name) for name in CONSENT}
-        return cls(values, told, purposes, text(form, "place"), form.get("sure") == "1")
+        told = {name: text_of(form, name).strip() for name in CONSENT}
+        return cls(values, told, purposes, text_of(form, "place").strip(), form.get("sure") == "1")
 
     def one(self, name: str) -> str:
         value = self.values.get(name, "")
@@ -101,7 +102,7 @@ def values_of(contact: Contact) -> Values:
 def shown_by(form: FormData) -> Values:
     """What the form showed when it was opened; it travels in the form itself. InvalidInput(invalid_input) when it is not ours."""
     try:
-        told = json.loads(text(form, "shown"))
+        told = json.loads(text_of(form, "shown"))
         shown: Values = {name: str(told[name]) for name in TEXTS}
         shown[SECTORS] = [str(sector) for sector in told[SECTORS]]
     except (ValueError, LookupError, TypeError, RecursionError) as error:

@@ -8,10 +8,10 @@ from crm.database import JOURNAL_FILE
 from crm.mailing.models import Outcome
 from crm.people.addresses import mask_address
 from crm.people.countries import country_name
-from crm.people.models import Channel, Language, LeaderSector, RowStatus, SuppressionReason, Treatment
+from crm.people.models import Channel, LeaderSector, RowStatus, SuppressionReason, Treatment
 from web.pages import SECTOR_WORDS
+from web.words import LANGUAGES
 
-LANGUAGES = {Language.SPANISH: "Español", Language.ENGLISH: "Inglés"}
 TREATMENTS = {Treatment.ESTIMADA: "Estimada", Treatment.ESTIMADO: "Estimado", Treatment.NEUTRAL: "Neutral"}
 CHANNELS = {Channel.EMAIL: "correo", Channel.WHATSAPP: "WhatsApp", Channel.PHONE: "teléfono"}
 SUPPRESSIONS = {

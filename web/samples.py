@@ -1,4 +1,4 @@
-"""People to see a mail as: a few of each language, by name and place."""
+"""People by name and place: a few to see a mail as, and those behind a number of an audience."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from crm.mailing import audience
+from crm.database import keyset_page
+from crm.mailing import audience, sends
 from crm.mailing.audience import Rules
+from crm.mailing.models import SkipReason
+from crm.people.addresses import mask_address
 from crm.people.contacts import visible
 from crm.people.countries import country_name
 from crm.people.models import City, Contact, Language
 from crm.people.names import display_name
+from web.words import LANGUAGES, reason_words
 
 SAMPLES = 4
 """People of each language whom a preview offers."""
-LANGUAGE_WORDS = {Language.SPANISH: "español", Language.ENGLISH: "inglés"}
+BEHIND_ROWS = 25
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Sample:
 
     @property
     def words(self) -> str:
-        return " · ".join(part for part in (self.name, self.place, LANGUAGE_WORDS[self.language]) if part)
+        return " · ".join(part for part in (self.name, self.place, LANGUAGES[self.language].lower()) if part)
 
 
 def of_rules(session: Session, rules: Rules) -> list[int]:
@@ -56,6 +60,27 @@ def in_order(session: Session, wanted: int | None, ids: Sequence[int]) -> list[S
     first = [wanted] if wanted is not None and 0 < wanted < 2**31 else []
     found = named(session, [*first, *ids])
     return [found[number] for number in dict.fromkeys([*first, *ids]) if number in found]
+
+
+def behind(
+    session: Session, chosen: sa.Select[Any], reason: SkipReason | None, cursor: str | None, *, masked: bool
+) -> dict[str, Any]:
+    """What `people/reached.html` shows: those of `audience.people` who get a mail, or who do not for one reason."""
+    rows = chosen.subquery()
+    wanted = rows.c.reason.is_(None) if reason is None else rows.c.reason == reason.value
+    statement = sa.select(Contact.id, rows.c.address).join(rows, rows.c.contact_id == Contact.id).where(wanted)
+    found, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=BEHIND_ROWS)
+    persons = named(session, [row.id for row in found])
+    return {
+        "reason": reason,
+        "reason_words": reason_words(reason.value) if reason else None,
+        "sentence": sends.SKIP_SENTENCES.get(reason.value) if reason else None,
+        "people": [
+            (row.id, persons.get(row.id), mask_address(row.address) if masked and row.address else row.address) for row in found
+        ],
+        "cursor": cursor,
+        "following": following,
+    }
 
 
 def _place(row: Any) -> str:

@@ -12,15 +12,15 @@ from crm.database import contains, search_key
 from crm.mailing.models import Campaign, Segment
 from crm.outreach.models import Material
 from crm.people.contacts import visible
+from crm.people.likeness import folded_names
 from crm.people.models import City, Contact, Organization
 from crm.people.names import display_name
 from crm.staff.rights import Right
-from web.contact_list import NAMES
+from web.asked import search_of
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import is_fragment, page
 
 MOST = 5
-TEXT_LENGTH = 100
 SCANNED = 2_000
 """Names of campaigns, materials and segments that are looked through: they are hundreds, and are folded here."""
 
@@ -40,7 +40,7 @@ class Found:
 @router.get("/buscar")
 def find(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     """What holds every word; with htmx the list alone, under the field."""
-    text = " ".join(request.query_params.get("q", "").replace("\0", "").split())[:TEXT_LENGTH]
+    text = search_of(request.query_params)
     in_addresses = viewer.may(Right.VIEW_ADDRESSES)
     groups = list(found(session, text, in_addresses=in_addresses, may_edit=viewer.may(Right.EDIT))) if search_key(text) else []
     context = {"text": text, "groups": groups}
@@ -63,7 +63,7 @@ def found(session: Session, text: str, *, in_addresses: bool, may_edit: bool) ->
 
 
 def _people(session: Session, text: str, *, in_addresses: bool) -> list[Found]:
-    column = Contact.search_key if in_addresses else NAMES
+    column = Contact.search_key if in_addresses else folded_names
     names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
     statement = sa.select(Contact.id, *names, City.name.label("city")).outerjoin(City).where(visible(), contains(column, text))
     rows = session.execute(statement.order_by(Contact.sort_key, Contact.id).limit(MOST))

@@ -17,6 +17,7 @@ from crm.mailing.segment_fields import FIELDS, LIST_OPERATORS
 from crm.mailing.segment_rules import AllOf, AnyOf, Condition, NotOf, Rule, parse
 from crm.mailing.segment_schemas import OptionOut, SegmentFieldOut
 from crm.mailing.segment_values import Value
+from web.asked import number_of, text_of, whole_number
 
 GROUP_WORDS = {"all": "todas estas condiciones", "any": "cualquiera de estas condiciones", "none": "ninguna de estas condiciones"}
 """How the rows of a group are joined, after «Cumplen»."""
@@ -120,28 +121,28 @@ def _group(part: Rule) -> Group | None:
 
 def read(form: FormData) -> Draft:
     """What a browser posted. A row whose field was changed begins anew under it."""
-    count = min(_number(form, "groups"), GROUPS_MOST)
+    count = min(number_of(form, "groups") or 0, GROUPS_MOST)
     groups = tuple(_read_group(form, number) for number in range(count))
-    join = _text(form, "join")
-    return Draft(_text(form, "name"), groups, join if join in JOIN_WORDS else "all", _number(form, "version"))
+    join = text_of(form, "join")
+    return Draft(text_of(form, "name"), groups, join if join in JOIN_WORDS else "all", number_of(form, "version") or 0)
 
 
 def _read_group(form: FormData, number: int) -> Group:
-    kind = _text(form, f"{number}.kind")
-    rows = [_read_row(form, f"{number}.{row}") for row in range(min(_number(form, f"{number}.rows"), ROWS_MOST))]
+    kind = text_of(form, f"{number}.kind")
+    rows = [_read_row(form, f"{number}.{row}") for row in range(min(number_of(form, f"{number}.rows") or 0, ROWS_MOST))]
     return Group(kind if kind in GROUP_WORDS else "all", tuple(row for row in rows if row))
 
 
 def _read_row(form: FormData, place: str) -> Row | None:
-    name, op = _text(form, f"{place}.field"), _text(form, f"{place}.op")
+    name, op = text_of(form, f"{place}.field"), text_of(form, f"{place}.op")
     if name not in FIELDS:
         return None
-    if name != (_text(form, f"{place}.was") or name):
+    if name != (text_of(form, f"{place}.was") or name):
         return new_row(name)
     if op not in FIELDS[name].operators:
         op = FIELDS[name].operators[0]
     values = tuple(_value(text) for text in form.getlist(f"{place}.value") if isinstance(text, str))
-    typed = _text(form, f"{place}.typed").strip()
+    typed = text_of(form, f"{place}.typed").strip()
     told = tuple(dict.fromkeys(value for value in values if value is not None))
     return Row(name, op, told if op in LIST_OPERATORS else told[:1], typed)
 
@@ -160,16 +161,6 @@ def _value(text: str) -> Value | None:
 def encoded(value: Value) -> str:
     """A value as the form carries it."""
     return json.dumps(value, ensure_ascii=False)
-
-
-def _number(form: FormData, name: str) -> int:
-    text = _text(form, name)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _text(form: FormData, name: str) -> str:
-    value = form.get(name, "")
-    return value.replace("\0", "") if isinstance(value, str) else ""
 
 
 # --- what was typed -----------------------------------------------------------------------------------------------------------
@@ -241,15 +232,16 @@ def moved(draft: Draft, deed: str) -> Draft:
     if what == "group" and which in GROUP_WORDS and len(groups) < GROUPS_MOST:
         return replace(draft, groups=(*groups, Group(which, (new_row(),))))
     place, _, row = which.partition(".")
-    if not place.isdecimal() or int(place) >= len(groups):
+    number = whole_number(place)
+    if number is None or number >= len(groups):
         return draft
-    number, group = int(place), groups[int(place)]
+    group = groups[number]
     if what == "ungroup":
         del groups[number]
     elif what == "row" and len(group.rows) < ROWS_MOST:
         groups[number] = replace(group, rows=(*group.rows, new_row(group.rows[-1].field if group.rows else "country")))
-    elif what == "drop" and row.isdecimal():
-        rows = tuple(each for index, each in enumerate(group.rows) if index != int(row))
+    elif what == "drop":
+        rows = tuple(each for index, each in enumerate(group.rows) if index != whole_number(row))
         groups[number : number + 1] = [replace(group, rows=rows)] if rows else []
     return replace(draft, groups=tuple(groups))
 

@@ -12,26 +12,25 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from crm import history
-from crm.database import keyset_page
 from crm.errors import SENTENCES, CrmError, NotFound
 from crm.history import ActorKind
-from crm.mailing import audience, relays, segments, sends
+from crm.mailing import audience, relays, segments
 from crm.mailing.audience import Rules
 from crm.mailing.models import Segment, SkipReason
 from crm.mailing.segment_fields import FIELDS, LIST_OPERATORS, OPERATOR_LABELS
 from crm.mailing.segment_rules import Rule, to_json
 from crm.mailing.segment_schemas import SegmentIn
 from crm.mailing.segment_values import Value
-from crm.people.addresses import mask_address
 from crm.people.models import Contact, Language, Purpose
 from crm.people.names import display_name
 from crm.staff.models import Account
 from crm.staff.rights import Right
 from web import samples
+from web.asked import single_spaced
 from web.contact_list import Filter
 from web.contact_list import condition as people_of
 from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
-from web.pages import Viewer, is_fragment, page
+from web.pages import Viewer, go, is_fragment, page
 from web.segment_form import (
     FEW_OPTIONS,
     GROUP_WORDS,
@@ -52,7 +51,6 @@ from web.segment_form import (
 from web.words import PURPOSES, reason_words
 
 SEGMENTS_MOST = 100
-PEOPLE_ROWS = 50
 FOUND_MOST = 8
 """People whom the question «¿por qué?» offers to choose from."""
 
@@ -168,7 +166,7 @@ def _saved(request: Request, session: Session, draft: Draft, asked: Asked, *, ov
     except (CrmError, ValidationError) as error:
         sentence = error.sentence if isinstance(error, CrmError) else SENTENCES["field_too_long"].format(limit=200)
         return _page(request, session, replace(draft, problems={"name": sentence}), replace(asked, status=422))
-    return _go(request, f"/segmentos/{number}")
+    return go(request, f"/segmentos/{number}")
 
 
 def _store(session: Session, segment: Segment | None, data: SegmentIn) -> int:
@@ -187,12 +185,6 @@ def _conflict(session: Session, segment: Segment) -> Conflict:
     account = session.get(Account, last.actor_id) if last and last.actor_kind is ActorKind.ACCOUNT and last.actor_id else None
     who = account.name if account else "Otra herramienta, por la API,"
     return Conflict(who, last.at if last else None, segment.name, _sentence(session, segment), segment.version)
-
-
-def _go(request: Request, where: str) -> Response:
-    if is_fragment(request):
-        return Response(headers={"HX-Redirect": where})
-    return RedirectResponse(where, status_code=303)
 
 
 @router.post("/segmentos/{segment_id}/duplicar")
@@ -304,25 +296,10 @@ def people(
 ) -> Response:
     """The people of a segment who can be written to for a purpose, or who cannot, for one reason."""
     segment = segments.get(session, segment_id)
-    rows = _people(request, session, segments.parse(segment.rule), finalidad).subquery()
-    wanted = rows.c.reason.is_(None) if motivo is None else rows.c.reason == motivo.value
-    statement = sa.select(Contact.id, rows.c.address).join(rows, rows.c.contact_id == Contact.id).where(wanted)
-    found, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=PEOPLE_ROWS)
-    named = samples.named(session, [row.id for row in found])
+    chosen = _people(request, session, segments.parse(segment.rule), finalidad)
     masked = not viewer.may(Right.VIEW_ADDRESSES)
-    context = {
-        "segment": segment,
-        "purpose": finalidad,
-        "purpose_words": PURPOSES[finalidad],
-        "reason": motivo,
-        "reason_words": reason_words(motivo.value) if motivo else "Se les puede escribir",
-        "sentence": sends.SKIP_SENTENCES.get(motivo.value) if motivo else None,
-        "people": [
-            (row.id, named.get(row.id), mask_address(row.address) if masked and row.address else row.address) for row in found
-        ],
-        "cursor": cursor,
-        "following": following,
-    }
+    told = {"segment": segment, "purpose": finalidad, "purpose_words": PURPOSES[finalidad]}
+    context = told | samples.behind(session, chosen, motivo, cursor, masked=masked)
     return page(request, "segments/people.html", context)
 
 
@@ -355,7 +332,7 @@ def _question_blank() -> dict[str, Any]:
 
 
 def _candidates(session: Session, segment: Segment, text: str, viewer: Viewer) -> dict[str, Any]:
-    told = Filter(text=" ".join(text.replace("\0", "").split()), finds_addresses=viewer.may(Right.VIEW_ADDRESSES))
+    told = Filter(text=single_spaced(text), finds_addresses=viewer.may(Right.VIEW_ADDRESSES))
     statement = sa.select(Contact.id).where(people_of(session, told)).order_by(Contact.sort_key, Contact.id)
     ids = list(session.scalars(statement.limit(FOUND_MOST)))
     if len(ids) == 1:

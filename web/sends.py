@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Form, Path, Query, Request
@@ -20,6 +19,7 @@ from crm.people.models import Language
 from crm.staff.models import Account
 from crm.staff.rights import Right
 from web import samples
+from web.asked import address
 from web.dependencies import SessionOf, ViewerOf, settings_of
 from web.headers import PREVIEW_POLICY
 from web.pages import Viewer, page
@@ -242,8 +242,7 @@ def people(
 
 
 def _people_url(send_id: int, **told: str | None) -> str:
-    query = urlencode({name: str(value) for name, value in told.items() if value})
-    return f"/envios/{send_id}/personas" + (f"?{query}" if query else "")
+    return address(f"/envios/{send_id}/personas", **told)
 
 
 def _only(country: str | None, provider: str | None) -> str | None:

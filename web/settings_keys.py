@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from crm.errors import CrmError
 from crm.staff import clients
 from crm.staff.rights import SCOPES
+from web.asked import whole_number
 from web.dependencies import Posted, SessionOf
 from web.errors import status_of
 from web.pages import page
@@ -74,9 +75,8 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
     """Make a key and show it, this once."""
     name, responsible, days = (str(form.get(field, ""))[:1000] for field in ("nombre", "responsable", "dias"))
     scopes = [str(value) for value in form.getlist("alcances")]
-    number = int(days) if days.isascii() and days.isdigit() and len(days) < 6 else 0
     try:
-        _, key = clients.create(session, name, responsible, scopes, number)
+        _, key = clients.create(session, name, responsible, scopes, whole_number(days) or 0)
     except CrmError as error:
         typed = {"nombre": name, "responsable": responsible, "alcances": scopes, "dias": days}
         wrong = {FIELDS.get(error.field or "", "nombre"): error.sentence}

@@ -16,6 +16,7 @@ from crm.mailing import outgoing, previews
 from crm.mailing.models import MailSettings
 from crm.mailing.outgoing import Told
 from crm.staff import accounts
+from web.asked import number_of
 from web.dependencies import Posted, SessionOf, ViewerOf, base_settings_of, database_of
 from web.errors import status_of
 from web.pages import page
@@ -119,10 +120,9 @@ def _typed(now: Settings, row: MailSettings | None) -> dict[str, str]:
 def save(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted) -> Response:
     """Keep it; what is wrong comes back with the text that was typed, but for the password."""
     typed = {name: str(form.get(name, ""))[:1000] for name in (*FIELDS.values(), "servicio") if name != "contrasena"}
-    version = str(form.get("version", "0"))
-    number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else 0
+    version = number_of(form, "version") or 0
     try:
-        outgoing.save(session, base_settings_of(request), _told(typed, form), number)
+        outgoing.save(session, base_settings_of(request), _told(typed, form), version)
     except CrmError as error:
         wrong = _wrong(error)
         return _page(request, session, viewer.account_id, typed=typed, wrong=wrong, status=status_of(error))

@@ -2,7 +2,7 @@
 
 from crm.mailing import faults
 from crm.mailing.models import DeliveryState, SendState
-from crm.people.models import ImportState, Purpose, RowStatus
+from crm.people.models import ImportState, Language, Purpose, RowStatus
 
 SEND_STATES = {
     SendState.SCHEDULED: ("Programado", "live"),
@@ -55,6 +55,8 @@ FAULTS = {
     "taken_as_sent": "Dado por enviado por el equipo",
 }
 
+LANGUAGES = {Language.SPANISH: "Español", Language.ENGLISH: "Inglés"}
+
 PURPOSES = {
     Purpose.ELECTORAL_INFORMATION: "Información electoral",
     Purpose.CIVIC_EDUCATION: "Educación cívica",
@@ -63,6 +65,8 @@ PURPOSES = {
     Purpose.INSTITUTIONAL_LIAISON: "Vinculación institucional",
     Purpose.CONSENT_REQUEST: "Solicitud de consentimiento",
 }
+CONSENTED = {purpose: words for purpose, words in PURPOSES.items() if purpose is not Purpose.CONSENT_REQUEST}
+"""What one consents to: a request for consent is nothing of the kind."""
 
 IMPORT_STATES = {
     ImportState.UPLOADED: ("Por revisar", "warn"),

@@ -188,6 +188,13 @@ def compile_variants(session: Session, campaign: Campaign, settings: Settings) -
     return {variant.language: compile_variant(session, template, variant, settings) for variant in variants}
 
 
+def compile_for(session: Session, campaign: Campaign, language: Language, settings: Settings) -> Compiled:
+    """The variant that who reads a language gets: their own, or the Spanish one."""
+    by_language = {variant.language: variant for variant in campaign.variants}
+    chosen = by_language.get(language) or by_language[Language.SPANISH]
+    return compile_variant(session, campaign.template, variant_in(chosen), settings)
+
+
 def compile_variant(session: Session, template: str, variant: VariantIn, settings: Settings) -> Compiled:
     named = {block.material for block in variant.blocks if hasattr(block, "material")}
     attached = {number: _attached(session, number, variant.blocks) for number in named}

@@ -53,15 +53,16 @@ def of_campaign(
     session: Session, campaign: Campaign, contact_id: int, settings: Settings, language: Language | None = None
 ) -> Preview:
     """A draft as a contact would get it now."""
-    compiled = campaigns.compile_variants(session, campaign, settings)
-    return _preview(session, compiled, contacts.get(session, contact_id), settings, language, f"c{campaign.id}:p0")
+    contact = contacts.get(session, contact_id)
+    compiled = campaigns.compile_for(session, campaign, language or contact.language, settings)
+    return _preview(session, compiled, contact, settings, f"c{campaign.id}:p0")
 
 
 def of_send(session: Session, send: Send, contact_id: int, settings: Settings) -> Preview:
     """The frozen content of a send as a contact gets it."""
-    compiled = sends.contents(session, send.id)
-    contact = contacts.get(session, contact_id)
-    return _preview(session, compiled, contact, settings, None, f"c{send.campaign_id}:s{send.id}")
+    compiled, contact = sends.contents(session, send.id), contacts.get(session, contact_id)
+    chosen = compiled.get(contact.language) or compiled[Language.SPANISH]
+    return _preview(session, chosen, contact, settings, f"c{send.campaign_id}:s{send.id}")
 
 
 def trial(
@@ -80,10 +81,9 @@ def trial(
     account = accounts.by_email(session, to_address)
     if account is None or account.disabled_at is not None:
         raise InvalidInput("test_address_refused", field="to")
-    compiled = campaigns.compile_variants(session, campaign, settings)
     contact = contacts.get(session, contact_id or _first_person(session, campaign))
-    content = _mail(session, _variant(compiled, contact, language), contact, account.email, settings, f"c{campaign.id}:p0")
-    return Trial(account.email, content)
+    compiled = campaigns.compile_for(session, campaign, language or contact.language, settings)
+    return Trial(account.email, _mail(session, compiled, contact, account.email, settings, f"c{campaign.id}:p0"))
 
 
 def _first_person(session: Session, campaign: Campaign) -> int:
@@ -108,19 +108,7 @@ def to_out(judgement: Judgement) -> TrialOut:
     return TrialOut(accepted=accepted, reason=judgement.reason, sentence=sentence)
 
 
-def _variant(compiled: dict[Language, Compiled], contact: Contact, language: Language | None) -> Compiled:
-    return compiled.get(language or contact.language) or compiled[Language.SPANISH]
-
-
-def _preview(
-    session: Session,
-    compiled: dict[Language, Compiled],
-    contact: Contact,
-    settings: Settings,
-    language: Language | None,
-    feedback: str,
-) -> Preview:
-    variant = _variant(compiled, contact, language)
+def _preview(session: Session, variant: Compiled, contact: Contact, settings: Settings, feedback: str) -> Preview:
     raw = _mail(session, variant, contact, NOBODY, settings, feedback)
     values = fields.values_of(session, [(contact.id, Language(variant.language))])[contact.id]
     return read_mail(raw, subject_of(variant, values))
@@ -131,7 +119,7 @@ def of_template(session: Session, name: str, settings: Settings, contact_id: int
     variant = templates.get(name).starter
     compiled = campaigns.compile_variant(session, name, variant, settings)
     if contact_id is not None:
-        return _preview(session, {variant.language: compiled}, contacts.get(session, contact_id), settings, None, "c0:p0")
+        return _preview(session, compiled, contacts.get(session, contact_id), settings, "c0:p0")
     values = {field.name: field.example for field in fields.catalogue()}
     return read_mail(_written(session, compiled, values, "", NOBODY, settings, "c0:p0"), subject_of(compiled, values))
 
