@@ -18,11 +18,13 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from argon2 import PasswordHasher
 from sqlalchemy.orm import Session
 
 from crm.config import Settings, is_loopback
 from crm.database import Database, make_engine
 from crm.keys import load_keys
+from crm.staff import accounts
 
 ROOT = Path(__file__).parent.parent
 ENGINE = os.environ.get("CRM_TEST_DATABASE", "sqlite")
@@ -48,6 +50,14 @@ def _only_loopback() -> Iterator[None]:
 # How long it takes to draw an example says how busy the machine is, not whether the product is right.
 hypothesis.settings.register_profile("house", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None)
 hypothesis.settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _light_passwords() -> Iterator[None]:
+    """The same argon2id, at its lightest: what it costs to guess a password is not what these tests measure."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def told(client: httpx.Client, words: str, seconds: float = 120) -> str:
 
 @pytest.mark.slow
 def test_takes_in_a_list_whole_when_the_process_is_killed(settings: Settings, tmp_path: Path) -> None:
-    count = 12_000
+    count = 6_000
     with product(tmp_path / "data", **_database(settings)) as running:
         running.command("users", "add", ADDRESS, "--role", "coordination", "--password-stdin", typed=PASSWORD)
         running.start()
@@ -41,7 +41,7 @@ def test_takes_in_a_list_whole_when_the_process_is_killed(settings: Settings, tm
         client.post("/importar", data={"csrf": csrf}, files={"archivo": ("red.csv", sheet(people(count)))})
         for deed in ("check", "import"):
             assert client.post("/importar/1", data={"csrf": csrf, "deed": deed}).status_code == 200
-        told(client, "000</strong> de 12,000 filas")
+        told(client, "000</strong> de 6,000 filas")
         running.kill()
         running.start()
         page = told(client, "Concluida")

@@ -19,19 +19,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from crm import clock
 from crm.people.models import LeaderSector
 from crm.staff.models import Role
-from crm.staff.rights import ROLES, Right
+from crm.staff.rights import ROLE_WORDS, ROLES, Right
 
 LOCALE = "es_MX"
 TEMPLATES = Path(__file__).parent.parent / "templates" / "web"
 STATIC = Path(__file__).parent / "static"
 
-ROLE_WORDS = {
-    Role.READING: "Consulta",
-    Role.EDITING: "Edición",
-    Role.COORDINATION: "Coordinación",
-    Role.PRIVACY: "Privacidad",
-    Role.ADMINISTRATION: "Administración",
-}
 SECTOR_WORDS = {
     LeaderSector.COMMUNITY_DEVELOPMENT: "Desarrollo comunitario",
     LeaderSector.BUSINESS: "Negocios",

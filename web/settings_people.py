@@ -11,9 +11,10 @@ from crm.errors import CrmError, InvalidInput
 from crm.mailing import handover
 from crm.staff import accounts, invitations, sign_in
 from crm.staff.models import Account, Role
+from crm.staff.rights import ROLE_WORDS
 from web.dependencies import SessionOf, ViewerOf, set_cookie, settings_of
 from web.errors import status_of
-from web.pages import ROLE_WORDS, counted, page
+from web.pages import counted, page
 
 HERE = "/ajustes/personas"
 ROLE_SENTENCES = {

@@ -19,7 +19,7 @@ from crm.mailing import outgoing, relays
 from crm.mailing.sending import Way
 from crm.staff import accounts
 from crm.staff.models import Role
-from web.pages import ROLE_WORDS
+from crm.staff.rights import ROLE_WORDS
 
 app = typer.Typer()
 log = structlog.get_logger(__name__)

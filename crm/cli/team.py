@@ -9,7 +9,7 @@ from crm.cli.edge import AsJson, FromStdin, console, read_password, show, transa
 from crm.errors import NotFound
 from crm.staff import accounts, clients
 from crm.staff.models import Account, ApiClient
-from web.pages import ROLE_WORDS
+from crm.staff.rights import ROLE_WORDS
 
 users = typer.Typer(no_args_is_help=True, help="Cuentas del equipo.")
 keys = typer.Typer(no_args_is_help=True, help="Sistemas que usan la API.")

@@ -36,6 +36,14 @@ ROLES: dict[Role, frozenset[Right]] = {
     Role.PRIVACY: frozenset(_SEE | {Right.PRIVACY}),
     Role.ADMINISTRATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.SEND, Right.ACCOUNTS, Right.KEYS, Right.SETTINGS}),
 }
+ROLE_WORDS = {
+    Role.READING: "Consulta",
+    Role.EDITING: "Edición",
+    Role.COORDINATION: "Coordinación",
+    Role.PRIVACY: "Privacidad",
+    Role.ADMINISTRATION: "Administración",
+}
+"""What people call the roles."""
 
 SCOPES = frozenset(
     f"{resource}:{verb}"
