@@ -12,13 +12,13 @@ import shutil
 import sqlite3
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic_core import to_json
@@ -161,6 +161,11 @@ def _escape_like(text: str) -> str:
 # --- engine and sessions ---------------------------------------------------------------------------------------------------
 
 
+T = TypeVar("T")
+KEPT_MOST = 50
+"""Answers that a connection keeps."""
+
+
 class Database:
     """One engine for the process, and sessions that are one transaction each."""
 
@@ -178,7 +183,7 @@ class Database:
         (``actor``) and why (``why``) for the change log.
         """
         engine = self.engine.execution_options(sqlite_begin="IMMEDIATE" if write else "DEFERRED")
-        with Session(engine, expire_on_commit=False, info={**self._info, **info}) as session, session.begin():
+        with Session(engine, expire_on_commit=False, info={**self._info, "reads": not write, **info}) as session, session.begin():
             yield session
 
     @contextmanager
@@ -293,6 +298,34 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
+
+
+def kept(session: Session, question: Hashable, ask: Callable[[], T]) -> T:
+    """What ``ask`` reads from the database, or what it read before if nothing at all has changed since.
+
+    A connection keeps the answers of one state of the database, at most `KEPT_MOST`; a session that may write keeps none. What
+    hangs on today's date as well must not be asked this way.
+    """
+    if not session.info.get("reads"):
+        return ask()
+    connection = session.connection()
+    state, answers = connection.info.get("kept", (None, {}))
+    now = _state(connection)
+    if state != now or (len(answers) >= KEPT_MOST and question not in answers):
+        answers = {}
+        connection.info["kept"] = (now, answers)
+    if question not in answers:
+        answers[question] = ask()
+    answer: T = answers[question]
+    return answer
+
+
+def _state(connection: sa.Connection) -> tuple[Any, ...]:
+    """Something that is another once anything was committed: by others or by this connection on SQLite, by anyone on PostgreSQL."""
+    if connection.dialect.name == "postgresql":
+        return (connection.scalar(sa.select(sa.cast(sa.func.pg_current_snapshot(), sa.String))),)
+    driver: Any = connection.connection.driver_connection
+    return (connection.exec_driver_sql("PRAGMA data_version").scalar(), driver.total_changes)
 
 
 def one_at_a_time(session: Session, *names: str) -> None:

@@ -1,8 +1,12 @@
 """The database layer: instants, search in Spanish, keyset pages, marked columns, migrations equal to the models."""
 
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -12,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from crm import clock, files, history
-from crm.database import Base, Database, contains, keyset_page, make_engine, make_job_engine, search_key, sort_key
+from crm.database import KEPT_MOST, Base, Database, contains, kept, keyset_page, make_engine, make_job_engine, search_key, sort_key
 from crm.errors import InvalidInput
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
@@ -140,6 +144,44 @@ def test_rolls_back_the_log_with_the_change(database: Database) -> None:
     with database.session(write=False) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(history.Change)) == 0
     assert clock.now().tzinfo is UTC
+
+
+DEEDS = ("read", "add", "add in vain", "delete")
+
+
+@given(st.lists(st.tuples(st.sampled_from(DEEDS), st.booleans()), max_size=12))
+@hypothesis.settings(max_examples=15, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+def test_keeps_an_answer_only_until_something_changes(database: Database, deeds: list[tuple[str, bool]]) -> None:
+    """Two connections read and write in turn: what is kept is always what the rows would tell."""
+
+    def check(session: Session) -> None:
+        def count() -> int:
+            return session.scalar(sa.select(sa.func.count(Tag.id))) or 0
+
+        assert kept(session, "tags", count) == count()
+
+    for deed, on_second in deeds:
+        with database.session(write=False) if on_second else nullcontext() as first:
+            if first:
+                first.connection()  # taken, so that the next session has the other one
+            if deed == "read":
+                with database.session(write=False) as session:
+                    check(session)
+                continue
+            with suppress(ZeroDivisionError), database.session() as session:
+                session.execute(sa.delete(Tag) if deed == "delete" else sa.insert(Tag).values(name="uno", key=uuid4().hex))
+                check(session)
+                1 / (deed != "add in vain")
+        with database.session(write=False) as session:
+            check(session)
+
+
+def test_asks_once_while_nothing_changes_and_keeps_no_more_than_it_may(database: Database) -> None:
+    asked: list[int] = []
+    for number in (1, 1, *range(2, KEPT_MOST + 1), 1, KEPT_MOST + 1, 1):
+        with database.session(write=False) as session:
+            kept(session, number, partial(asked.append, number))
+    assert asked == [*range(1, KEPT_MOST + 2), 1]
 
 
 def test_tells_the_job_engine_the_time_whatever_the_version_of_sqlite(tmp_path: Path) -> None:

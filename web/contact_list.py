@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
-from crm.database import contains
+from crm.database import contains, kept
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState
 from crm.people.addresses import mask_address
@@ -298,7 +298,14 @@ class Figures:
 
 
 def figures_of(session: Session, told: Filter) -> Figures:
-    """The counts of a filter, in one statement: how a mail stands costs most, and is worked out once per person."""
+    """The counts of a filter. They are kept until something changes, but for a segment: its rule may hang on today's date."""
+    if told.segment is not None:
+        return _figures(session, told)
+    return kept(session, ("figures", told, told.finds_addresses), lambda: _figures(session, told))
+
+
+def _figures(session: Session, told: Filter) -> Figures:
+    """In one statement: how a mail stands costs most, and is worked out once per person."""
     counted: dict[str, dict[Any, int]] = {
         kind: {} for kind in ("place", "country", "mail", "sector", "sector_option", "leader", "tag")
     }
