@@ -1,9 +1,9 @@
 """What the page Contactos reads: one filter, and from that very filter the list, the counts, the places and the leaders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from crm.people.models import City, Contact, EmailAddress, LeaderRole, LeaderSec
 from crm.people.names import display_name
 from web.asked import search_of, whole_number
 
+T = TypeVar("T")
 PAGE_ROWS = 20
 TEXT_LENGTH = 200
 MAIL_STATE = mail_state()
@@ -162,6 +163,17 @@ class Page:
 
 def page_of(session: Session, told: Filter, *, after: int | None, before: int | None, masked: bool) -> Page:
     """The people after or before a person, by surname; from the start when neither is told."""
+    return _kept(session, told, ("page", after, before, masked), lambda: _page(session, told, after, before, masked=masked))
+
+
+def _kept(session: Session, told: Filter, question: tuple[Any, ...], ask: Callable[[], T]) -> T:
+    """What a filter tells, kept until something changes; not for a segment, whose rule may hang on today's date."""
+    if told.segment is not None:
+        return ask()
+    return kept(session, (told, told.finds_addresses, *question), ask)
+
+
+def _page(session: Session, told: Filter, after: int | None, before: int | None, *, masked: bool) -> Page:
     everyone = condition(session, told)
     edge = _key_of(session, before or after)
     backwards = bool(before) and edge is not None
@@ -298,10 +310,8 @@ class Figures:
 
 
 def figures_of(session: Session, told: Filter) -> Figures:
-    """The counts of a filter. They are kept until something changes, but for a segment: its rule may hang on today's date."""
-    if told.segment is not None:
-        return _figures(session, told)
-    return kept(session, ("figures", told, told.finds_addresses), lambda: _figures(session, told))
+    """The counts of a filter."""
+    return _kept(session, told, ("figures",), lambda: _figures(session, told))
 
 
 def _figures(session: Session, told: Filter) -> Figures:

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from crm.config import Settings
-from crm.database import Database
+from crm.database import Database, kept
 from crm.errors import Forbidden, NotSignedIn
 from crm.history import Actor, ActorKind
 from crm.mailing import outgoing
@@ -130,11 +130,15 @@ def _recognise(request: Request, session: Session, staff_session: StaffSession, 
 
 
 def _frame(session: Session, settings: Settings) -> Frame:
+    contacts, sending, demo = kept(session, "frame", lambda: _frame_counts(session))
+    return Frame(contacts=contacts, sending=sending, is_demo=bool(demo), has_relay=settings.relay is not None)
+
+
+def _frame_counts(session: Session) -> tuple[int, int, int]:
     contacts = sa.select(sa.func.count(Contact.id)).where(Contact.blocked_at.is_(None)).scalar_subquery()
     sending = sa.select(sa.func.count(Send.id)).where(Send.state == SendState.SENDING).scalar_subquery()
     demo = sa.select(sa.func.count(Account.id)).where(Account.is_demo).scalar_subquery()
-    row = session.execute(sa.select(contacts, sending, demo)).one()
-    return Frame(contacts=row[0], sending=row[1], is_demo=bool(row[2]), has_relay=settings.relay is not None)
+    return tuple(session.execute(sa.select(contacts, sending, demo)).one())
 
 
 # --- a form that is ours ---------------------------------------------------------------------------------------------------
