@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import vl_convert
 from markupsafe import Markup
 
 FONT = "Inter, system-ui, sans-serif"
-INK, SOFT, LINE = "#221a2b", "#5f566b", "#e7e2ec"
+INK, SOFT, LINE, PURPLE = "#221a2b", "#5f566b", "#e7e2ec", "#5a2a82"
 ROW = 26
 """Pixels of one bar and its gap."""
 
@@ -41,6 +42,22 @@ def stacked_bars(rows: Sequence[Mapping[str, Any]], series: Sequence[tuple[str, 
                 "scale": {"domain": names, "range": [colour for _, colour in series]},
             },
             "order": {"field": "order", "type": "quantitative"},
+        },
+    }
+    return draw(spec)
+
+
+def growth(points: Sequence[tuple[datetime, int]]) -> Markup:
+    """A sum that grows over time, as an area under its line; instants as the clock of the reader tells them, without a zone."""
+    hours = {"tickCount": 4, "labelOverlap": True, "grid": False}
+    spec = {
+        "data": {"values": [{"at": f"{at.isoformat()}Z", "value": value} for at, value in points]},
+        "width": 560,
+        "height": 170,
+        "mark": {"type": "area", "color": PURPLE, "fillOpacity": 0.08, "line": {"color": PURPLE, "strokeWidth": 2.2}},
+        "encoding": {
+            "x": {"field": "at", "type": "temporal", "scale": {"type": "utc"}, "axis": hours},
+            "y": {"field": "value", "type": "quantitative", "axis": {"tickCount": 5, "format": ",d", "tickMinStep": 1}},
         },
     }
     return draw(spec)

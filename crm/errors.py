@@ -24,6 +24,7 @@ SENTENCES: dict[str, str] = {
     "field_control_characters": "Este dato tiene saltos de línea o caracteres que no se ven. Bórrelos y escríbalo de nuevo.",
     "name_required": "Escriba al menos el nombre o el primer apellido.",
     "address_invalid": "La dirección de correo no es válida. Revise que tenga la forma nombre@dominio.",
+    "email_missing": "No tiene correo: entra a la Red, pero no se le podrá escribir.",
     "address_of_other_person": "Esa dirección ya es de otra persona de la Red. Revise si es la misma antes de guardar.",
     "language_unknown": "El idioma debe ser es (español) o en (inglés).",
     "country_unknown": "No conocemos ese país. Escriba su nombre en español o su clave de dos letras, por ejemplo US.",

@@ -166,18 +166,16 @@ def _numbers(form: FormData, name: str) -> tuple[str, ...]:
 # --- changes of the order -----------------------------------------------------------------------------------------------------
 
 
-def moved(draft: Draft, deed: str, materials: Mapping[str, str]) -> Draft:
+def moved(draft: Draft, deed: str, materials: Mapping[tuple[str, str], str]) -> Draft:
     """The draft after a button: ``add:text``, ``up:2``, ``down:2``, ``remove:2``, ``english:on``, ``english:off``.
 
-    ``materials`` names, for a kind of block, the material that a new one begins with. A deed that means nothing changes nothing.
+    ``materials`` names, for a kind of block and a language, the material that a new one begins with. A deed that means nothing
+    changes nothing.
     """
     what, _, which = deed.partition(":")
     rows = list(draft.rows)
     if what == "add" and which in BLOCK_PARTS and len(rows) < ROWS_MOST:
-        new = {"type": which} | dict.fromkeys(BLOCK_PARTS[which], "")
-        if "material" in new:
-            new["material"] = materials.get(which, "")
-        return replace(draft, rows=[*rows, {language: dict(new) for language in draft.languages}])
+        return replace(draft, rows=[*rows, {language: _new(which, language, materials) for language in draft.languages}])
     if what == "english":
         return _with_english(draft) if which == "on" else replace(draft, languages=(SPANISH,), rows=_without_english(rows))
     place = whole_number(which)
@@ -190,6 +188,10 @@ def moved(draft: Draft, deed: str, materials: Mapping[str, str]) -> Draft:
     elif what == "down" and place < len(rows) - 1:
         rows[place + 1], rows[place] = rows[place], rows[place + 1]
     return replace(draft, rows=rows)
+
+
+def _new(kind: str, language: str, materials: Mapping[tuple[str, str], str]) -> Cell:
+    return {"type": kind} | {part: materials.get((kind, language), "") if part == "material" else "" for part in BLOCK_PARTS[kind]}
 
 
 def _with_english(draft: Draft) -> Draft:

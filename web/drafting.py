@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import CrmError
-from crm.mailing import audience, campaigns, fields, previews, revisions, segments, templates
+from crm.mailing import audience, campaigns, fields, previews, relays, revisions, segments, templates
 from crm.mailing.models import Campaign, Segment
 from crm.mailing.previews import Preview
 from crm.mailing.schemas import Audience, Problem
@@ -151,10 +151,15 @@ def _undo(request: Request, session: Session, campaign: Campaign, view: "View") 
     return _editor(request, session, undone, of_campaign(campaigns.content_of(undone), undone.version), view, saved=True)
 
 
-def _first_materials(session: Session) -> dict[str, str]:
-    """For each kind of block with a material, the newest one that fits."""
-    shown = _materials(session)
-    return {kind: str(found[0].id) for kind, found in shown.items() if found}
+def _first_materials(session: Session) -> dict[tuple[str, str], str]:
+    """For each kind of block with a material and each language, the newest one that fits: of that language, if there is any."""
+    first = {}
+    for kind, found in _materials(session).items():
+        for language in Language:
+            own = [material for material in found if material.language is language] or found
+            if own:
+                first[kind, language.value] = str(own[0].id)
+    return first
 
 
 def _materials(session: Session) -> dict[str, list[Material]]:
@@ -256,7 +261,8 @@ def chosen_first(every: Sequence[Segment], chosen: Sequence[str]) -> list[Segmen
 def _side(request: Request, session: Session, campaign: Campaign, view: View) -> dict[str, Any]:
     """The mail as it is stored, and what to mend or to know."""
     rules = audience.rules_of(session, campaign.include, campaign.exclude)
-    people = samples.in_order(session, view.person, samples.of_rules(session, rules))
+    skipped = audience.skip_reason(session, campaign.purpose, relay_is_local=relays.is_local(settings_of(request)))
+    people = samples.in_order(session, view.person, samples.of_rules(session, rules, skipped))
     shown = people[0] if people else None
     reviewed = campaigns.review(session, campaign, settings_of(request))
     return {

@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from crm import clock
+from crm.mailing import fields
 from crm.people.models import LeaderSector
 from crm.staff.models import Role
 from crm.staff.rights import ROLE_WORDS, ROLES, Right
@@ -126,6 +127,7 @@ def environment() -> Environment:
         "wall_clock": wall_clock,
         "beside_day": beside_day,
         "zone_name": zone_name,
+        "fields_named": fields.named,
     }
     made.globals |= {"static": static_url, "SECTOR_WORDS": SECTOR_WORDS, "HELP_PAGES": HELP_PAGES}
     return made

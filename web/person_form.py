@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from crm.errors import Conflict, CrmError, InvalidInput
 from crm.history import Change
-from crm.people import contacts, likeness
+from crm.people import contacts, likeness, organizations
 from crm.people.addresses import address_key
 from crm.people.contacts import visible
 from crm.people.countries import country_codes, country_name
@@ -48,6 +48,8 @@ ALIKE_WORDS = {
     Likeness.SAME_NAMES: "Tiene el mismo nombre y apellidos",
     Likeness.LIKE_NAMES: "Su nombre es muy parecido",
 }
+ORGANIZATIONS_OFFERED = 300
+"""Names that the field of the organization offers while one types; any other may be written."""
 SAID_WORDS = {ConsentState.GRANTED: "ya consta", ConsentState.REVOKED: "lo revocó"}
 router = APIRouter()
 PersonId = Annotated[int, Path(ge=1, lt=2**31)]
@@ -56,10 +58,10 @@ PersonId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 @router.get("/personas/nueva")
-def new(request: Request) -> Response:
+def new(request: Request, session: SessionOf) -> Response:
     """The empty form."""
     empty: Values = {**dict.fromkeys(TEXTS, ""), "language": Language.SPANISH.value, SECTORS: []}
-    return _form(request, Typed(empty), contact=None)
+    return _form(request, session, Typed(empty), contact=None)
 
 
 @router.post("/personas/nueva")
@@ -70,7 +72,7 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
     alike = [] if typed.is_sure else _alike(session, typed)
     if data is None or alike:
         question = () if typed.wrong else alike
-        return _form(request, typed, contact=None, alike=question, status=422 if typed.wrong else 409)
+        return _form(request, session, typed, contact=None, alike=question, status=422 if typed.wrong else 409)
     try:
         with session.begin_nested():
             made = contacts.create(session, data)
@@ -103,7 +105,7 @@ def _alike(session: Session, typed: Typed) -> list[Alike]:
 def edit(request: Request, session: SessionOf, contact_id: PersonId) -> Response:
     """The form of a person as they are."""
     contact = contacts.get(session, contact_id)
-    return _form(request, Typed(values_of(contact)), contact=contact)
+    return _form(request, session, Typed(values_of(contact)), contact=contact)
 
 
 @router.post("/personas/{contact_id}/editar")
@@ -115,7 +117,7 @@ def change(request: Request, session: SessionOf, contact_id: PersonId, form: Pos
         return _overtaken(request, session, typed, shown, contact)
     data = checked(typed, differing(typed.values, shown), ContactPatch, contact)
     if data is None:
-        return _form(request, typed, contact=contact, shown=shown, status=422)
+        return _form(request, session, typed, contact=contact, shown=shown, status=422)
     try:
         with session.begin_nested():
             contacts.change(session, contact_id, data, version=contact.version)
@@ -154,7 +156,7 @@ def _overtaken(request: Request, session: Session, typed: Typed, shown: Values, 
             )
             typed.values[name] = now[name] if mine is None else mine
     by = _last_change(session, contact.id)
-    return _form(request, typed, contact=contact, differences=differences, overtaken_by=by, status=409)
+    return _form(request, session, typed, contact=contact, differences=differences, overtaken_by=by, status=409)
 
 
 def _told(name: str, value: str | list[str]) -> str:
@@ -191,7 +193,7 @@ def _refused(
     name = "purposes" if error.field == "consents" else error.field
     typed.wrong[name if name in (*TEXTS, "purposes") else "given_names"] = error.sentence
     owner = _owner(session, typed, contact) if error.code == "address_of_other_person" else None
-    return _form(request, typed, contact=contact, shown=shown, owner=owner, status=status_of(error))
+    return _form(request, session, typed, contact=contact, shown=shown, owner=owner, status=status_of(error))
 
 
 def _owner(session: Session, typed: Typed, contact: Contact | None) -> Contact | None:
@@ -207,6 +209,7 @@ def _owner(session: Session, typed: Typed, contact: Contact | None) -> Contact |
 
 def _form(
     request: Request,
+    session: Session,
     typed: Typed,
     *,
     contact: Contact | None,
@@ -238,6 +241,7 @@ def _form(
         "said": {one: SAID_WORDS[state] for one, state in said_by(contact).items()},
         "countries": sorted({country_name(code) for code in country_codes()}),
         "boroughs": BOROUGHS,
+        "organizations": [one.name for one in organizations.find(session, limit=ORGANIZATIONS_OFFERED)[0]],
         "as_typed": AS_TYPED,
         "country_name": country_name,
         "display_name": display_name,

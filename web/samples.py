@@ -37,9 +37,14 @@ class Sample:
         return " · ".join(part for part in (self.name, self.place, LANGUAGES[self.language].lower()) if part)
 
 
-def of_rules(session: Session, rules: Rules) -> list[int]:
-    """Some people of an audience, a few of each language; of the whole network when no segment is chosen yet."""
-    meant = audience.condition(session, rules) if rules.include else sa.true()
+def of_rules(session: Session, rules: Rules, skipped: sa.ColumnElement[Any] | None = None) -> list[int]:
+    """Some people of an audience, a few of each language, but those of whom ``skipped`` tells why they get nothing; of the whole
+    network when it reaches nobody yet."""
+    reached = sa.true() if skipped is None else skipped.is_(None)
+    return _some(session, sa.and_(audience.condition(session, rules), reached)) or _some(session, sa.true())
+
+
+def _some(session: Session, meant: sa.ColumnElement[bool]) -> list[int]:
     ids: list[int] = []
     for language in Language:
         chosen = sa.select(Contact.id).where(meant, Contact.language == language, visible())

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from crm import clock
+from crm import charts, clock
 from crm.database import seconds_since_epoch
 from crm.mailing import sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
@@ -17,7 +18,6 @@ from crm.mailing.schemas import Counts
 PACE_WINDOW = timedelta(minutes=2)
 """The pace is what the server accepted in so long."""
 CURVE_POINTS = 24
-TENS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 CURVE_STEPS = (10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400)
 """Seconds that one step of the curve may last."""
 
@@ -63,9 +63,6 @@ def _accepted(send: Send) -> tuple[sa.ColumnElement[bool], ...]:
 
 # --- the curve ---------------------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT = 640, 180
-LEFT, RIGHT, TOP, BOTTOM = 62, 22, 12, 26
-
 
 @dataclass(frozen=True)
 class Point:
@@ -77,56 +74,25 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """Mails accepted over time, as a drawing of WIDTH by HEIGHT and as the points that its table tells."""
+    """Mails accepted over time: the points that its table tells, and their drawing."""
 
     points: Sequence[Point]
-    line: str
-    area: str
-    levels: Sequence[tuple[int, float]]
-    """(mails, y)."""
-    hours: Sequence[tuple[datetime, float]]
-    """(instant, x)."""
 
     @property
     def needs_seconds(self) -> bool:
         """Whether its points are less than a minute apart."""
         return self.points[-1].at - self.points[0].at < timedelta(minutes=len(self.points))
 
+    @property
+    def drawing(self) -> Markup:
+        hours = [clock.institute_time(point.at).replace(tzinfo=None) for point in self.points]
+        return charts.growth(list(zip(hours, (point.accepted for point in self.points), strict=True)))
+
 
 def curve_of(session: Session, send: Send) -> Curve | None:
     """The curve of a send; None until the server accepted something."""
     points = _points(session, send)
-    if not points:
-        return None
-    levels = _levels(points[-1].accepted)
-    top = levels[-1]
-    begun, whole = points[0].at, (points[-1].at - points[0].at).total_seconds()
-
-    def place(point: Point) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * (point.at - begun).total_seconds() / whole
-        return round(x, 1), round(_height(point.accepted, top), 1)
-
-    line = "M" + " L".join(f"{x} {y}" for x, y in map(place, points))
-    floor = HEIGHT - BOTTOM
-    marks = points[:: max(1, (len(points) - 1) // 4)]
-    return Curve(
-        points=points,
-        line=line,
-        area=f"{line} L{WIDTH - RIGHT} {floor} L{LEFT} {floor} Z",
-        levels=[(level, round(_height(level, top), 1)) for level in levels],
-        hours=[(point.at, place(point)[0]) for point in marks],
-    )
-
-
-def _height(accepted: int, top: int) -> float:
-    return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * accepted / top
-
-
-def _levels(value: int) -> list[int]:
-    """At most five equal round steps that reach a value, from 0."""
-    steps = (part * tens for tens in TENS for part in (1, 2, 5))
-    step = next(step for step in steps if 5 * step >= value)
-    return list(range(0, value + step, step))
+    return Curve(points) if points else None
 
 
 def _points(session: Session, send: Send) -> list[Point]:
@@ -148,4 +114,5 @@ def _points(session: Session, send: Send) -> list[Point]:
     for one in range(max(by_number) + 1):
         accepted += by_number.get(one, 0)
         points.append(Point(begun + timedelta(seconds=(one + 1) * step), accepted))
+    points[-1] = Point(max(begun, span[1]), accepted)  # the curve ends with the last mail, not with the step that it fell in
     return points

@@ -24,7 +24,7 @@ from web.dependencies import SessionOf, ViewerOf, settings_of
 from web.headers import PREVIEW_POLICY
 from web.pages import Viewer, page
 from web.samples import Sample
-from web.send_progress import HEIGHT, WIDTH, curve_of, progress_of
+from web.send_progress import curve_of, progress_of
 from web.send_results import CUT_OF, NONE, results_of
 from web.words import DELIVERY_STATES, PURPOSES, SEND_STATES, reason_words
 
@@ -68,7 +68,6 @@ def progress(request: Request, session: SessionOf, viewer: ViewerOf, send_id: Se
 
 
 def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
-    curve = curve_of(session, send)
     left_out = deliveries.skipped_by_reason(session, send.id)
     return {
         "send": send,
@@ -76,8 +75,7 @@ def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
         "sentence": sends.REASONS.get(send.reason) if send.reason else None,
         "progress": progress_of(session, send),
         "delivery_states": DELIVERY_STATES,
-        "curve": curve,
-        "chart_size": (WIDTH, HEIGHT),
+        "curve": curve_of(session, send),
         "left_out": [
             (reason, reason_words(reason), sends.SKIP_SENTENCES.get(reason, ""), people) for reason, people in left_out.items()
         ],

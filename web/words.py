@@ -26,18 +26,18 @@ DELIVERY_STATES = {
 
 SKIP_REASONS = {
     "no_consent": "Sin consentimiento para esta finalidad",
-    "unsubscribed": "Pidieron la baja",
+    "unsubscribed": "Baja pedida",
     "suppressed": "En la lista de exclusión",
     "blocked": "Con datos bloqueados",
     "no_address": "Sin dirección de correo",
-    "same_address": "Comparten dirección con otra persona",
+    "same_address": "Misma dirección que otra persona",
     "restricted": "En periodo de veda",
-    "already_answered": "Ya respondieron",
-    "event_started": "El evento ya había comenzado",
+    "already_answered": "Con respuesta ya dada",
+    "event_started": "Evento ya comenzado",
     "no_zone": "Sin ciudad, y por tanto sin hora local",
-    "synthetic": "Personas de demostración",
-    "cancelled": "Se canceló antes de que saliera",
-    "address_changed": "Cambiaron de dirección después de preparar el envío",
+    "synthetic": "De demostración",
+    "cancelled": "Cancelado antes de salir",
+    "address_changed": "Con otra dirección desde que se preparó",
 }
 FAULTS = {
     "mailbox_unknown": "El buzón no existe",

@@ -37,7 +37,7 @@ from crm.people.models import Language
 
 CLIP_BYTES = 100_000
 """Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
-_PLACEHOLDER = re.compile(r"escr[ií]ba(la|lo)? aquí", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"escr[ií]ba(la|lo)? aquí|write here", re.IGNORECASE)
 """How the templates of the product stand in for what staff must write."""
 SIZE_LIMIT = 10 * 1024 * 1024
 """Largest mail that common servers take."""
@@ -53,7 +53,7 @@ PROBLEMS: dict[str, str] = {
     "link_missing": "Un botón no tiene enlace. Escríbalo completo, con https://.",
     "label_missing": "Un botón no dice nada. Escriba sus palabras.",
     "link_not_absolute": "Un enlace no empieza con https://. Escríbalo completo.",
-    "value_missing": "{count} personas no tienen «{field}». Escriba un texto para ese caso: {{{{ {field} | texto }}}}.",
+    "value_missing": "Personas sin «{field}»: {count:,}. Escriba un texto para ese caso: {{{{ {field} | texto }}}}.",
     "html_clipped": "El texto del correo pesa {kilobytes} KB; Gmail lo cortaría. Acórtelo.",
     "mail_too_large": "El correo pesa {megabytes} MB; muchos servidores lo rechazarían. Use imágenes más ligeras.",
     "audience_missing": "Elija al menos un segmento.",
@@ -61,6 +61,7 @@ PROBLEMS: dict[str, str] = {
     "base_url_not_public": "Los enlaces no se abrirían fuera de este equipo. Ponga en CRM_BASE_URL la dirección pública (https).",
     "sender_not_set": "El remitente es de ejemplo. Pida a quien administra que lo escriba en Ajustes, «Correo saliente».",
     "file_missing": "Un material no tiene archivo que enviar.",
+    "material_other_language": "El material no está en el idioma de este texto. Si hay uno en su idioma, elíjalo.",
 }
 
 
@@ -337,8 +338,11 @@ def _content_problems(session: Session, variant: VariantIn) -> list[Problem]:
         codes = [*_word_codes(block), *_link_codes(block)]
         if hasattr(block, "material"):
             codes += _material_codes(materials.get(session, block.material), block)
+            if materials.get(session, block.material).language is not variant.language:
+                problems.append(_problem("material_other_language", blocking=False).model_copy(update={"block": number}))
         problems += [_problem(code).model_copy(update={"block": number}) for code in codes]
-    if variant.blocks and not any(text.strip() for text in _texts(variant)[2:]) and not problems:
+    unblocked = not any(problem.blocking for problem in problems)
+    if variant.blocks and not any(text.strip() for text in _texts(variant)[2:]) and unblocked:
         problems.append(_problem("text_version_missing"))
     return problems
 

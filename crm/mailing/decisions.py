@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import campaigns, segments, sends, templates
+from crm.mailing import campaigns, fields, segments, sends
 from crm.mailing.deliveries import DECIDED
 from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
-from crm.mailing.schemas import Audience, CampaignIn
+from crm.mailing.schemas import Audience, CampaignIn, TextBlock, VariantIn
 from crm.people import consent
+from crm.people.models import Language
 
 TAKEN_AS_SENT = "taken_as_sent"
 """Reason of a mail that is called sent because a person said so, not the server."""
@@ -115,27 +116,34 @@ def _note(session: Session, send_id: int, event: str, why: str, people: int) -> 
 
 # --- fe de erratas --------------------------------------------------------------------------------------------------------------
 
+ERRATA = {
+    Language.SPANISH: (
+        "Fe de erratas",
+        "En el correo «{subject}» había un error. Escriba aquí qué decía mal y cuál es el dato correcto.",
+    ),
+    Language.ENGLISH: (
+        "Correction",
+        "There was a mistake in the mail “{subject}”. Write here what was wrong and what is right.",
+    ),
+}
+"""Subject and text that a correction begins with; `review` lets none leave that still says «escriba aquí»."""
+
 
 def write_erratum(session: Session, send_id: int) -> Campaign:
     """A draft to exactly those who were sent a mail of this send, or may have been; nothing leaves by this."""
     send = sends.get(session, send_id)
     rule: dict[str, object] = {"all": [{"field": "sent_in", "op": "is", "value": send_id}]}
     segment = segments.ensure(session, f"Envío {send_id}: recibieron «{send.campaign.name}»", rule).id
-    starter = templates.get("notice").starter
-    text = (
-        "{{ saludo }}\n\nEn el correo «"
-        + _without_fields(send.campaign.variants[0].subject)
-        + "» había un error. Escriba aquí qué decía mal y cuál es el dato correcto."
-    )
-    block = starter.blocks[0].model_copy(update={"body": text})
-    variant = starter.model_copy(update={"subject": "Fe de erratas", "blocks": [block]})
-    audience = Audience(include=[segment])
+    variants = [_erratum(variant.language, variant.subject) for variant in send.campaign.variants]
     named = f"Fe de erratas: {send.campaign.name}"[:200]
     return campaigns.create(
-        session, CampaignIn(name=named, template="notice", purpose=send.purpose, audience=audience, variants=[variant])
+        session,
+        CampaignIn(name=named, template="notice", purpose=send.purpose, audience=Audience(include=[segment]), variants=variants),
     )
 
 
-def _without_fields(subject: str) -> str:
-    """A subject as a quotation: a merge field of the old text is not one of the new."""
-    return subject.replace("{{", "").replace("}}", "").strip()
+def _erratum(language: Language, subject: str) -> VariantIn:
+    """What a correction of a mail begins with, in the language that the mail was in."""
+    own, text = ERRATA[language]
+    body = "{{ saludo }}\n\n" + text.format(subject=fields.named(subject))
+    return VariantIn(language=language, subject=own, blocks=[TextBlock(type="text", body=body)])

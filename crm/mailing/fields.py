@@ -65,6 +65,11 @@ def replace(text: str, mark: Callable[[Use], str]) -> str:
     return MERGE_FIELD.sub(lambda match: mark(_use(match)), text)
 
 
+def named(text: str) -> str:
+    """A text as people speak of it, its merge fields by their names: `Le esperamos, [nombre]`. What is no field stays."""
+    return MERGE_FIELD.sub(lambda match: f"[{match[1]}]", text)
+
+
 def uses(text: str) -> Iterator[Use]:
     """The merge fields of a text, in order."""
     for match in MERGE_FIELD.finditer(text):

@@ -344,6 +344,8 @@ def _result(columns: Columns, number: int, cells: list[str], built: Built, taken
             number, RowStatus.REFUSED, built.code, built.field, columns.header_of(built.field), values=columns.values(cells)
         )
     codes = [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
+    if taken.status is RowStatus.CREATED and built.data and not built.data.emails:
+        codes.append(("email_missing", "emails"))
     if not codes:
         return RowResult(number, taken.status, contact_id=taken.contact_id)
     code, field = codes[0]

@@ -99,6 +99,9 @@ def test_writes_a_correction_to_exactly_those_who_may_have_it(database: Database
         segments.get(session, draft.include[0]).name = "Con otro nombre"
         again = decisions.write_erratum(session, sent)
         assert again.include == draft.include, "one segment serves both drafts"
+        languages = {variant.language for variant in sends.get(session, sent).campaign.variants}
+        assert {variant.language for variant in draft.variants} == languages
+        assert {"placeholder_left"} <= {problem.code for problem in review.problems}
 
 
 @pytest.mark.parametrize("cut", list(Cut))

@@ -118,6 +118,14 @@ def test_checks_after_an_import_that_nothing_would_change(database: Database) ->
     assert checked.counts == {"created": 0, "updated": 0, "unchanged": 4, "refused": 4}
 
 
+def test_tells_beforehand_who_could_not_be_written_to(database: Database) -> None:
+    body = sheet([*people(1), ["Rosa", "Gil", "", "", "Chicago", "US", "", ""]])
+    (told,) = imports.check(database, body, "red.csv").rows
+    assert (told.number, told.status, told.code, told.field) == (3, CREATED, "email_missing", "emails")
+    take_in(database, body)
+    assert imports.check(database, body, "red.csv").rows == []
+
+
 def test_checks_whom_a_row_to_review_speaks_of_unless_only_the_check_made_the_person(database: Database) -> None:
     vague = ["Rosa", "Gil", "", "rosa@example.org", "Ciudad que no existe", "", "", ""]
     body = sheet([vague, vague])

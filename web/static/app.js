@@ -63,6 +63,20 @@ document.addEventListener("click", (event) => {
   lastTyped.dispatchEvent(new InputEvent("input", { bubbles: true }));
 });
 
+// What is shown once can be copied without marking it; where a browser does not allow it, it is marked.
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const field = document.getElementById(button.dataset.copy);
+  field.select();
+  try {
+    await navigator.clipboard.writeText(field.value);
+    button.querySelector("[role=status]").textContent = "Copiado";
+  } catch {
+    field.focus();
+  }
+});
+
 // Ctrl+Enter saves the form in which one is typing.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form) {
