@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -49,15 +49,24 @@ def stacked_bars(rows: Sequence[Mapping[str, Any]], series: Sequence[tuple[str, 
 
 def growth(points: Sequence[tuple[datetime, int]]) -> Markup:
     """A sum that grows over time, as an area under its line; instants as the clock of the reader tells them, without a zone."""
-    hours = {"tickCount": 4, "labelOverlap": True, "grid": False}
+    span = points[-1][0] - points[0][0]
+    written = "%H:%M:%S" if span < timedelta(minutes=4) else "%H:%M" if span < timedelta(days=1) else "%d/%m %H:%M"
+    hours = {"tickCount": 3, "format": written, "labelOverlap": True, "labelFlush": True, "labelFontSize": 14, "grid": False}
+    people = {"tickCount": 4, "format": ",d", "tickMinStep": 1, "labelFontSize": 14}
     spec = {
         "data": {"values": [{"at": f"{at.isoformat()}Z", "value": value} for at, value in points]},
-        "width": 560,
+        "width": 480,
         "height": 170,
-        "mark": {"type": "area", "color": PURPLE, "fillOpacity": 0.08, "line": {"color": PURPLE, "strokeWidth": 2.2}},
+        "mark": {
+            "type": "area",
+            "color": PURPLE,
+            "fill": PURPLE,
+            "fillOpacity": 0.08,
+            "line": {"color": PURPLE, "strokeWidth": 2.2},
+        },
         "encoding": {
             "x": {"field": "at", "type": "temporal", "scale": {"type": "utc"}, "axis": hours},
-            "y": {"field": "value", "type": "quantitative", "axis": {"tickCount": 5, "format": ",d", "tickMinStep": 1}},
+            "y": {"field": "value", "type": "quantitative", "axis": people},
         },
     }
     return draw(spec)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
@@ -12,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import CrmError
-from crm.mailing import audience, campaigns, fields, previews, relays, revisions, segments, templates
-from crm.mailing.models import Campaign, Segment
+from crm.mailing import audience, campaigns, fields, previews, relays, revisions, segments, sends, templates
+from crm.mailing.models import Campaign, Segment, Send
 from crm.mailing.previews import Preview
 from crm.mailing.schemas import Audience, Problem
 from crm.outreach import materials
@@ -230,6 +231,8 @@ def _editor(
         "conflict": conflict,
         "saved": saved,
         "now": clock.now(),
+        "ordered": _ordered(session, campaign),
+        "stopped": whole_number(request.query_params.get("detenido", "")),
         "languages": {language.value: words for language, words in LANGUAGES.items()},
         **_choices(session),
         **_side(request, session, campaign, view),
@@ -237,6 +240,12 @@ def _editor(
     if not is_fragment(request):
         return page(request, "drafting/page.html", context, status=status)
     return page(request, "drafting/side.html" if side_only else "drafting/editor.html", context, status=status)
+
+
+def _ordered(session: Session, campaign: Campaign) -> Send | None:
+    """The newest send that still has mails to hand over: what is written now does not change them."""
+    found = sa.select(Send).where(Send.campaign_id == campaign.id, Send.state.not_in(sends.OVER)).order_by(Send.id.desc())
+    return session.scalars(found.limit(1)).first()
 
 
 def _choices(session: Session) -> dict[str, Any]:

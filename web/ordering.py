@@ -237,7 +237,7 @@ def order(
 def stop_and_edit(session: SessionOf, send_id: Annotated[int, Path(ge=1, lt=2**31)]) -> Response:
     """Take the order back and go on writing; its hour waits in Revisar y enviar."""
     send = sends.stop_and_edit(session, send_id)
-    return RedirectResponse(f"/campanas/{send.campaign_id}/redactar", status_code=303)
+    return RedirectResponse(f"/campanas/{send.campaign_id}/redactar?detenido={send_id}", status_code=303)
 
 
 # --- the people behind the numbers -----------------------------------------------------------------------------------------------

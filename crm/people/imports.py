@@ -343,7 +343,9 @@ def _result(columns: Columns, number: int, cells: list[str], built: Built, taken
         return RowResult(
             number, RowStatus.REFUSED, built.code, built.field, columns.header_of(built.field), values=columns.values(cells)
         )
-    codes = [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
+    codes: list[tuple[str, str | None]] = (
+        [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
+    )
     if taken.status is RowStatus.CREATED and built.data and not built.data.emails:
         codes.append(("email_missing", "emails"))
     if not codes:
