@@ -243,8 +243,10 @@ def test_takes_back_an_order_and_keeps_its_hour(visit: Visitor, database: Databa
     day = tomorrow.strftime("%Y-%m-%d")
     where = order(client, written, cuando="at", fecha=day, hora="18:30").headers["location"]
     assert "Detener y editar" in client.get(where).text
+    assert "Lo que cambie aquí no lo cambia" in client.get(f"/campanas/{written}/redactar").text
     answer = client.post(f"{where}/editar", data=csrf_of(client))
-    assert str(answer.url).endswith(f"/campanas/{written}/redactar")
+    assert answer.url.path == f"/campanas/{written}/redactar"
+    assert "no salió ningún correo" in answer.text
     [send] = sends_of(database)
     assert (send.state, send.mode) == (SendState.CANCELLED, SendMode.AT)
     page = client.get(f"/campanas/{written}/revisar").text
