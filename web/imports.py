@@ -21,7 +21,7 @@ from crm.mailing import import_results
 from crm.people import imports, uploads
 from crm.people.columns import limit_of
 from crm.people.imports import Basis, Layout
-from crm.people.models import Import, ImportState, PrivacyNotice, Purpose, RowStatus
+from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.staff.models import Account
 from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
@@ -232,7 +232,7 @@ def _sentence(code: str, field_name: str | None) -> str:
 def progress(request: Request, session: SessionOf, import_id: ImportId) -> Response:
     """What moves of an import that runs; once it has ended, the whole page."""
     started = imports.get(session, import_id)
-    if is_fragment(request) and started.state is not ImportState.RUNNING:
+    if is_fragment(request) and uploads.is_over(started):
         return Response(headers={"HX-Redirect": f"/importar/{import_id}"})
     template = "imports/progress.html" if is_fragment(request) else "imports/result.html"
     return page(request, template, _result(session, started))
@@ -241,7 +241,7 @@ def progress(request: Request, session: SessionOf, import_id: ImportId) -> Respo
 def _result(session: Session, started: Import) -> dict[str, Any]:
     who = session.get(Account, started.ordered_by_id) if started.ordered_by_id else None
     checked = started.checked["counts"] if started.checked else started.counts
-    is_over = started.state is not ImportState.RUNNING
+    is_over = uploads.is_over(started)
     may_undo = import_results.may_undo(started)
     return {
         "started": started,

@@ -178,6 +178,11 @@ def due(session: Session) -> list[tuple[int, int]]:
     return [(row.id, row.generation) for row in rows]
 
 
+def is_over(started: Import) -> bool:
+    """Whether an import that began has ended, its segment made too: the file goes with that."""
+    return started.state not in (*BEFORE, ImportState.RUNNING) and not started.keeps_file
+
+
 def fail(session: Session, import_id: int, code: str) -> None:
     """Say that an import cannot go on, and why; what it took in stays."""
     started = imports.get(session, import_id)
