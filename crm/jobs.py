@@ -27,7 +27,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
-from crm.mailing import deliveries, import_results, outgoing, sends
+from crm.mailing import deliveries, flight, import_results, outgoing, sends
 from crm.mailing.models import Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import Way, drain
@@ -123,6 +123,10 @@ def work(worker: Worker) -> None:
     On SQLite the caller holds the lock file: no other worker lives, so what the last one was handing over when it died is
     in doubt at once, without waiting for its lease.
     """
+    for token, marks in flight.left_behind(worker.settings.data_dir):
+        if marks is not None:
+            with worker.database.session() as session:
+                deliveries.recover(session, token, marks)
     with worker.database.session() as session:
         if worker.settings.uses_sqlite:
             deliveries.expire(session, everything=True)

@@ -8,7 +8,7 @@ Nobody gets the same send twice by our doing: the claim is committed before any 
 end is not known is in doubt, never sent again by itself. Nobody is lost in silence: the counts sum to the audience.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.database import UtcDateTime, is_postgresql, keyset_page
 from crm.mailing import audience
-from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Verdict, wait_before
+from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
+from crm.mailing.flight import Mark
 from crm.mailing.models import Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
 from crm.mailing.schemas import Counts
 from crm.people import consent
@@ -27,6 +28,9 @@ from crm.people.models import Contact, EmailAddress, Language, SuppressionReason
 OPEN = (DeliveryState.PENDING, DeliveryState.DEFERRED)
 DECIDED = "decided_by_person"
 """Reason of the attempt that stands for a person's decision."""
+RECORDED = "flight_recorder"
+"""Reason of the attempt of a mail that was accepted just before its process was killed."""
+_IN_DOUBT = {"state": DeliveryState.IN_DOUBT, "reason": "no_clear_answer", "lease_until": None}
 BLOCKED_TRIES = 5
 """After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
 
@@ -148,11 +152,11 @@ def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) ->
     return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts, row.reason) for row in rows]
 
 
-def release(session: Session, token: str) -> None:
-    """Give back what is claimed under a token: its holder knows that nothing of it left."""
+def release(session: Session, token: str, *, but: Sequence[int] = ()) -> None:
+    """Give back what is claimed under a token, ``but`` some: its holder knows that nothing of the others left."""
     session.execute(
         sa.update(Delivery)
-        .where(Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+        .where(Delivery.token == token, Delivery.state == DeliveryState.SENDING, Delivery.id.not_in(but))
         .values(
             state=sa.case((_is_over(), DeliveryState.SKIPPED.value), else_=DeliveryState.PENDING.value),
             reason=sa.case((_is_over(), SkipReason.CANCELLED.value), else_=Delivery.reason),
@@ -264,6 +268,25 @@ def _judge_address(session: Session, claimed: Claimed, settled: Settled) -> None
     consent.suppress(session, claimed.address, SuppressionReason.BOUNCED, happened_on=today, proof=proof)
 
 
+def recover(session: Session, token: str, marks: Mapping[int, Mark]) -> None:
+    """Settle what a process that was killed held under its token, by its flight recorder: what had not begun goes back, what
+    the server had taken is sent, and the rest is in doubt."""
+    held = sa.select(Delivery.id).where(
+        Delivery.token == token, Delivery.state.in_((DeliveryState.SENDING, DeliveryState.IN_DOUBT))
+    )
+    ids = list(session.scalars(held))
+    taken = [number for number in ids if marks.get(number) is Mark.ACCEPTED]
+    release(session, token, but=[number for number in ids if number in marks])
+    now = clock.now()
+    values = {"state": DeliveryState.SENT, "reason": None, "token": None, "lease_until": None, "settled_at": now}
+    session.execute(sa.update(Delivery).where(Delivery.id.in_(taken)).values(**values))
+    step = {"at": now, "state": DeliveryState.SENT, "step": Step.MESSAGE.value, "reason": RECORDED}
+    if taken:
+        session.execute(sa.insert(Attempt), [{"delivery_id": number, **step} for number in taken])
+    doubtful = sa.update(Delivery).where(Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+    session.execute(doubtful.values(**_IN_DOUBT, settled_at=now))
+
+
 def expire(session: Session, *, everything: bool = False) -> int:
     """Put in doubt what was being handed over when its lease ran out; returns how many.
 
@@ -273,7 +296,7 @@ def expire(session: Session, *, everything: bool = False) -> int:
     result = session.execute(
         sa.update(Delivery)
         .where(Delivery.state == DeliveryState.SENDING, held)
-        .values(state=DeliveryState.IN_DOUBT, reason="no_clear_answer", lease_until=None, settled_at=clock.now())
+        .values(**_IN_DOUBT, settled_at=clock.now())
         .returning(Delivery.id)
     ).all()
     return len(result)

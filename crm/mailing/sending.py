@@ -1,4 +1,4 @@
-"""Draining a send: connections that hold the door open, claim what is due, hand it over and write down each answer.
+"""Draining a send: connections that hold the door open, mails claimed just before they leave, and each answer written down.
 
 The async room of the house: here one waits for servers, for a slot of the pace, for the ledger (in a thread of its own).
 The order is the promise: an open, signed-in connection first, then a slot, then the claim (committed), then the content.
@@ -6,9 +6,11 @@ The order is the promise: an open, signed-in connection first, then a slot, then
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -21,12 +23,13 @@ from crm.config import RelayAddress, Settings
 from crm.database import Database, keys_of
 from crm.errors import CrmError
 from crm.keys import Keys
-from crm.mailing import deliveries, fields, links, relays, sends
+from crm.mailing import deliveries, fields, links, relays, sends, smtp
 from crm.mailing.compiling import Compiled
 from crm.mailing.deliveries import Claimed, Settled
-from crm.mailing.faults import Judgement, Reply, Verdict, judge
+from crm.mailing.exchange import Exchange, Outgoing, Timeouts
+from crm.mailing.faults import Judgement, Reply, Step, Verdict, judge
+from crm.mailing.flight import Flight
 from crm.mailing.models import Send, SendState
-from crm.mailing.smtp import Connection, ConnectionFailed, Timeouts
 from crm.mailing.splicing import Envelope, SenderLine, build
 from crm.people.models import Language
 
@@ -36,8 +39,10 @@ LEASE = timedelta(minutes=8)
 """Longer than a mail may take at every time-out, begun in the first minute: a living worker never loses what it holds."""
 SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
 """Seconds between tries to write down what the server said, while the database is away."""
-AHEAD = 1
-"""Mails claimed per connection. In lockstep a second one would only wait, and be in doubt if we died meanwhile."""
+WINDOW_SECONDS = 0.05
+"""What leaves in so long is claimed at once, and never less than `PER_CONNECTION`: that many are in doubt if we die."""
+PER_CONNECTION = 2
+"""One mail in flight and one envelope ahead."""
 READ_AHEAD = 200
 """People whose values are read at once."""
 LOCAL_CONNECTIONS = 4
@@ -46,6 +51,7 @@ HARD_LIMIT, HARD_SAMPLE = 10, 200
 """More than 5 % of the first 200 mails at mailboxes that do not exist: the list is wrong, the send pauses itself."""
 
 _TROUBLES_OF_THE_RELAY = {Verdict.SYSTEM, Verdict.BLOCK, Verdict.IN_DOUBT}
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 
 T = TypeVar("T")
 
@@ -64,9 +70,30 @@ class Way:
         return LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS
 
 
-@dataclass
+@dataclass(eq=False)
+class Mail(Outgoing):
+    """A claimed delivery on its way."""
+
+    claimed: Claimed | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said of a mail; None: nothing of it left. ``fault`` is why we could not even build it."""
+
+    claimed: Claimed
+    reply: Reply | None
+    fault: str | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.reply is not None and self.reply.step is Step.MESSAGE and self.reply.code == 250  # as `judge` has it
+
+
+@dataclass(eq=False)
 class Drain:
-    """One run over one send. Ends when nothing is due, the send is not `sending` any more, or the relay must rest."""
+    """One run over one send; the source of its connections' mails. Ends when nothing is due, the send is not `sending` any
+    more, or the relay must rest. The loop's thread alone changes it, but for `resting`, which only ever becomes true."""
 
     database: Database
     way: Way
@@ -76,24 +103,67 @@ class Drain:
     feedback: str
     compiled: dict[Language, Compiled]
     sender: SenderLine
+    keys: Keys
     due: sa.Select[int, str | None]
     should_stop: Callable[[], bool]
+    token: str
+    flight: Flight
     values: dict[int, dict[str, str]] = field(default_factory=dict)
     """Values of people whose mails are next, read ahead in one go."""
+    permitted: deque[Claimed] = field(default_factory=deque)
+    """Claimed, and not begun."""
+    flying: dict[int, Claimed] = field(default_factory=dict)
+    """Given to a connection that has not told yet what became of them."""
+    answers: list[Answer] = field(default_factory=list)
+    """What the server said and the ledger does not know yet."""
+    idle: list[Exchange] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    connected: int = 0
     resting: bool = False
     accepted: int = 0
-
-    async def write(self, deed: Callable[[Session], T]) -> T:
-        """Run a deed of the ledger in a thread, as one transaction, committed when it returns."""
-        return await asyncio.to_thread(self._in_transaction, deed)
-
-    def _in_transaction(self, deed: Callable[[Session], T]) -> T:
-        with self.database.session() as session:
-            return deed(session)
 
     @property
     def over(self) -> bool:
         return self.resting or self.should_stop()
+
+    # --- the source of the connections; see `exchange.Source` ---------------------------------------------------------------
+
+    def take(self) -> Mail | None:
+        while self.permitted and not self.over:
+            claimed = self.permitted.popleft()
+            try:
+                content = _build(self, claimed)
+            except (CrmError, LookupError, ValueError) as error:  # it fails alone: it must not keep the others from leaving
+                log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
+                self.answers.append(Answer(claimed, None, "not_buildable"))
+                continue
+            self.flying[claimed.id] = claimed
+            return Mail(self.sender.mailbox, claimed.address, content, claimed=claimed)
+        self.wake.set()
+        return None
+
+    def begun(self, mail: Outgoing) -> None:
+        self.flight.begun(_claimed(mail).id)
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        claimed = _claimed(mail)
+        answer = Answer(claimed, reply)
+        del self.flying[claimed.id]
+        if not mail.is_begun or (reply is not None and reply.code):
+            self.flight.ended(claimed.id, accepted=answer.is_accepted)
+        self.answers.append(answer)
+        if not answer.is_accepted or self.idle or self.per_minute is not None:
+            self.wake.set()
+
+    def rests(self, exchange: Exchange) -> None:
+        self.idle.append(exchange)
+        self.wake.set()
+
+
+def _claimed(mail: Outgoing) -> Claimed:
+    if not isinstance(mail, Mail) or mail.claimed is None:
+        raise TypeError("a mail that was not taken from this run")
+    return mail.claimed
 
 
 def drain(database: Database, send_id: int, way: Way, should_stop: Callable[[], bool] = lambda: False) -> int:
@@ -102,21 +172,48 @@ def drain(database: Database, send_id: int, way: Way, should_stop: Callable[[], 
 
 
 async def run(database: Database, send_id: int, way: Way, should_stop: Callable[[], bool] = lambda: False) -> int:
+    work = _prepared(database, send_id, way, should_stop)
+    if work is None:
+        return 0
+    known = False
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread:
+            lines = [asyncio.create_task(_line(work)) for _ in range(way.connections)]
+            try:
+                await _Rounds(work, thread).go(lines)
+            finally:
+                for line in lines:
+                    line.cancel()
+                ended = await asyncio.gather(*lines, return_exceptions=True)
+        for fault in ended:
+            if isinstance(fault, Exception):
+                log.error("connection_failed", send_id=send_id, error=type(fault).__name__)
+        known = not work.flying and not work.answers
+    finally:
+        work.flight.close(keep=not known)
+    with database.session() as session:
+        sends.finish_if_done(session, sends.get(session, send_id, lock=True))
+    return work.accepted
+
+
+def _prepared(database: Database, send_id: int, way: Way, should_stop: Callable[[], bool]) -> Drain | None:
+    """All that a run needs to know; None when there is nothing to do now."""
     with database.session() as session:
         send = sends.get(session, send_id)
         if send.state is not SendState.SENDING:
-            return 0
+            return None
         if send.by_catcher is not None and send.by_catcher != (way.settings.relay is None):
             # What the catcher keeps reaches nobody: it must never count as sent in a send that reaches people.
             sends.pause_if_sending(session, send_id, "relay_changed")
-            return 0
+            return None
         relay = relays.row_of(session, way.settings)
         if relay.resting_until is not None and relay.resting_until > clock.now():
-            return 0
+            return None
         if not sends.is_as_confirmed(session, send_id):
             sends.pause_if_sending(session, send_id, "content_changed")
-            return 0
-        work = Drain(
+            return None
+        token = secrets.token_hex(16)
+        return Drain(
             database=database,
             way=way,
             send_id=send_id,
@@ -125,154 +222,167 @@ async def run(database: Database, send_id: int, way: Way, should_stop: Callable[
             feedback=f"c{send.campaign_id}:s{send_id}",
             compiled=sends.contents(session, send_id),
             sender=sends.sender_of(way.settings),
+            keys=keys_of(session),
             due=deliveries.candidates(session, send, relay_is_local=way.address.is_local),
             should_stop=should_stop,
+            token=token,
+            flight=Flight(way.settings.data_dir, token),
         )
-    # One connection's fault never cancels another's mail in mid-air.
-    ended = await asyncio.gather(*(_Line(work).live() for _ in range(way.connections)), return_exceptions=True)
-    for fault in ended:
-        if isinstance(fault, BaseException):
-            log.error("connection_failed", send_id=send_id, error=type(fault).__name__)
-    with database.session() as session:
-        sends.finish_if_done(session, sends.get(session, send_id, lock=True))
-    return work.accepted
+
+
+async def _line(work: Drain) -> None:
+    """One connection at a time, opened again while there is work and the relay is well; cancelled when the run ends."""
+    while not work.over:
+        try:
+            exchange = await smtp.connect(work.way.address, work, timeouts=work.way.timeouts)
+        except smtp.ConnectionFailed as error:
+            await asyncio.to_thread(_in_transaction, work, partial(_note_trouble, work=work, reason=judge(error.reply).reason))
+            work.wake.set()
+            return
+        work.connected += 1
+        exchange.go_on()
+        try:
+            await asyncio.shield(exchange.closed)
+        finally:
+            work.connected -= 1
+            work.idle = [other for other in work.idle if other is not exchange]
+            await exchange.leave()
+        if not exchange.accepted:
+            await asyncio.sleep(1)  # a server that opens its door only to close it is not knocked at without end
+
+
+def _in_transaction(work: Drain, deed: Callable[[Session], T]) -> T:
+    with work.database.session() as session:
+        return deed(session)
 
 
 @dataclass
-class _Line:
-    """One connection's life in a run. Its token tells its claims from those of the other connections."""
+class _Rounds:
+    """The talk with the ledger, in a thread of its own: each round writes the answers down and claims the next mails in one
+    commit, so that many mails share one."""
 
     work: Drain
-    token: str = field(default_factory=lambda: secrets.token_hex(16))
-    answers: list["Answer"] = field(default_factory=list)
-    """What the server said and the ledger does not know yet."""
+    thread: ThreadPoolExecutor
+    drained: bool = False
+    """Nothing was due when it was last asked."""
+    rate: float = 0.0
+    """Mails accepted in a second, of late."""
+    slot_at: float | None = None
+    """When the slot that was taken begins, on the loop's clock; only where the relay has a pace."""
 
-    async def live(self) -> None:
-        """Open, hand over, and open again while there is work and the relay is well."""
-        work = self.work
-        while not work.over and await work.write(lambda session: _has_work(session, work.send_id)):
-            try:
-                connection = await Connection.open(work.way.address, timeouts=work.way.timeouts)
-            except ConnectionFailed as error:
-                await _trouble(work, judge(error.reply))
-                return
-            try:
-                await self._hand_over_all(connection)
-            finally:
-                await connection.leave()
-
-    async def _hand_over_all(self, connection: Connection) -> None:
-        """Hand over until nothing is due or the connection closed.
-
-        Answers are written down in the transaction that claims the next mails: one commit for both.
-        """
-        while connection.is_open and not self.work.over:
-            await _wait_for_slot(self.work)
-            mails = await self._claim()
-            self.answers = await _hand_over_each(self.work, connection, mails)
-            if not mails:
-                break
-            if self.work.per_minute is not None or not all(answer.is_accepted for answer in self.answers):
-                await self._settle()
-        await self._settle()
-
-    async def _claim(self) -> list["Mail"]:
-        try:
-            mails = await self.work.write(partial(_write_down_and_claim, work=self.work, token=self.token, answers=self.answers))
-        except (sa.exc.OperationalError, sa.exc.InterfaceError):
-            await self._settle()
-            return []
-        self.answers = []
-        return mails
-
-    async def _settle(self) -> None:
-        """Write the answers down, whatever the database does meanwhile: each is a mail that a person already has.
-
-        After a failed commit nobody knows what was kept: the fence makes it safe to say it again, and what is still
-        claimed by this connection was not begun, so it goes back.
-        """
-        for pause in (*SETTLE_PAUSES, None):
-            try:
-                await self.work.write(partial(_write_down, work=self.work, token=self.token, answers=self.answers))
-            except (sa.exc.OperationalError, sa.exc.InterfaceError):
-                if pause is None:
-                    raise
-                log.warning("answers_wait_for_the_database", send_id=self.work.send_id, answers=len(self.answers))
-                await asyncio.sleep(pause)
-            else:
-                self.answers = []
-                return
-
-
-def _has_work(session: Session, send_id: int) -> bool:
-    send = session.get(Send, send_id)
-    return send is not None and send.state is SendState.SENDING and deliveries.due(session, send_id)
-
-
-async def _wait_for_slot(work: Drain) -> None:
-    limit = work.per_minute
-    if limit is None:
-        return
-    now = clock.now().timestamp()
-    wait = await work.write(lambda session: relays.take_slot(session, work.relay_id, limit, now))
-    while wait > 0 and not work.over:
-        await asyncio.sleep(min(wait, 0.5))
-        wait -= 0.5
-
-
-@dataclass(frozen=True)
-class Mail:
-    """A claimed delivery and its bytes."""
-
-    claimed: Claimed
-    content: bytes
-    claimed_at: datetime
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server said of a mail; None: it was not begun, nothing of it left."""
-
-    claimed: Claimed
-    reply: Reply | None
+    async def go(self, lines: Sequence[asyncio.Task[None]]) -> None:
+        """Until all is told and nothing is due."""
+        work, loop = self.work, asyncio.get_running_loop()
+        since, told = loop.time(), 0
+        while True:
+            room = await self._room()
+            if not work.answers and not room:
+                if not work.flying and (self.drained or work.over or all(line.done() for line in lines)):
+                    break
+                await self._doze(0.25)
+                continue
+            await self._round(room)
+            if (passed := loop.time() - since) > WINDOW_SECONDS:
+                rate = (work.accepted - told) / passed
+                self.rate = (self.rate + rate) / 2 if self.rate else rate
+                since, told = loop.time(), work.accepted
+            if not work.idle and len(work.permitted) > self._window * 3 // 4:  # let many mails share the next commit
+                await self._doze(WINDOW_SECONDS / 2)
+        await self._give_back()
 
     @property
-    def is_accepted(self) -> bool:
-        return self.reply is not None and judge(self.reply).verdict is Verdict.ACCEPTED
+    def _window(self) -> int:
+        each = PER_CONNECTION if self.work.accepted else 1  # a relay that takes nothing is tried with as few as can be
+        return max(each * self.work.connected, int(self.rate * WINDOW_SECONDS))
+
+    async def _room(self) -> int:
+        """How many mails may be claimed now: by connections that are open, and by the pace of the relay."""
+        work = self.work
+        if work.over or self.drained or not work.connected:
+            return 0
+        room = max(0, self._window - len(work.permitted) - len(work.flying))
+        if work.per_minute is None or not room:
+            return room
+        now = asyncio.get_running_loop().time()
+        if self.slot_at is None:
+            taken = partial(relays.take_slot, relay_id=work.relay_id, per_minute=work.per_minute, now=clock.now().timestamp())
+            self.slot_at = now + await self._in_thread(taken)
+        return int(now >= self.slot_at)
+
+    async def _doze(self, seconds: float) -> None:
+        """Until somebody has something to say, or so long."""
+        if self.slot_at is not None:
+            seconds = min(seconds, max(0.0, self.slot_at - asyncio.get_running_loop().time()))
+        try:
+            await asyncio.wait_for(self.work.wake.wait(), seconds)
+        except TimeoutError:
+            return
+        self.work.wake.clear()
+
+    async def _round(self, room: int) -> None:
+        work, (answers, self.work.answers) = self.work, (self.work.answers, [])
+        for pause in (*SETTLE_PAUSES, None):
+            told_since = (answer.claimed for answer in work.answers)
+            held = [claimed.id for claimed in (*work.permitted, *work.flying.values(), *told_since)]
+            try:
+                got = await self._in_thread(partial(_write_down_and_claim, work=work, answers=answers, limit=room, held=held))
+                break
+            except _AWAY:
+                # After a failed commit nobody knows what was kept: the fence makes it safe to say it again. Claims wait.
+                room = 0
+                if pause is None:
+                    work.answers = answers + work.answers
+                    raise
+                log.warning("answers_wait_for_the_database", send_id=work.send_id, answers=len(answers))
+                await asyncio.sleep(pause)
+        for answer in answers:
+            work.flight.forget(answer.claimed.id)
+        if room:
+            self.slot_at, self.drained = None, not got
+        work.permitted.extend(got)
+        if work.permitted:
+            idle, work.idle = work.idle, []
+            for exchange in idle:
+                exchange.go_on()  # or it rests again
+
+    async def _give_back(self) -> None:
+        """What was claimed and will not begin."""
+        left = [Answer(claimed, None) for claimed in self.work.permitted]
+        self.work.permitted.clear()
+        self.work.answers += left
+        if self.work.answers:
+            await self._round(0)
+
+    async def _in_thread(self, deed: Callable[[Session], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.thread, partial(_in_transaction, self.work, deed))
 
 
-def _write_down_and_claim(session: Session, work: Drain, token: str, answers: list[Answer]) -> list[Mail]:
-    """Write down the last answers, then claim and build the next mails: what is claimed can leave at once."""
-    _write_down(session, work, token, answers)
-    statement = sa.select(Send.state).where(Send.id == work.send_id)
-    state = session.scalar(statement.with_for_update(read=True))
-    if state is not SendState.SENDING or work.over:
+def _write_down_and_claim(
+    session: Session, *, work: Drain, answers: Sequence[Answer], limit: int, held: Sequence[int]
+) -> list[Claimed]:
+    """Write down what was answered, give back what this run holds no more (``held`` are those that it does), and claim."""
+    _write_down(session, work, answers)
+    deliveries.release(session, work.token, but=held)
+    if not limit:
         return []
-    limit = 1 if work.per_minute else AHEAD
-    claimed = deliveries.claim(session, work.due, token, limit, work.way.lease)
+    statement = sa.select(Send.state).where(Send.id == work.send_id)
+    if session.scalar(statement.with_for_update(read=True)) is not SendState.SENDING or work.over:
+        return []
+    claimed = deliveries.claim(session, work.due, work.token, limit, work.way.lease)
     if any(one.contact_id not in work.values for one in claimed):
         ahead = deliveries.next_people(session, work.send_id, READ_AHEAD)
-        work.values.update(fields.values_of(session, [*((one.contact_id, one.language) for one in claimed), *ahead]))
-    return [mail for one in claimed if (mail := _built_or_failed(session, work, token, one)) is not None]
+        people = [*((one.contact_id, one.language) for one in claimed), *ahead]
+        work.values.update(fields.values_of(session, people))
+    return claimed
 
 
-def _built_or_failed(session: Session, work: Drain, token: str, claimed: Claimed) -> Mail | None:
-    """A mail that cannot be built fails alone: it must not keep the others from leaving."""
-    try:
-        return Mail(claimed, _build(work, claimed, keys_of(session)), clock.now())
-    except (CrmError, LookupError, ValueError) as error:
-        log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
-        deliveries.fail(session, claimed.id, token, "not_buildable")
-        return None
-
-
-def _build(work: Drain, claimed: Claimed, keys: Keys) -> bytes:
+def _build(work: Drain, claimed: Claimed) -> bytes:
     values = work.values.pop(claimed.contact_id)
-    unsubscribe = links.unsubscribe_url(work.way.settings, keys, claimed.id)
+    unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
     envelope = Envelope(
         to_name=values.get("nombre_completo", ""),
         to_address=claimed.address,
-        message_id=links.message_id(keys, claimed.id, work.sender.domain),
+        message_id=links.message_id(work.keys, claimed.id, work.sender.domain),
         unsubscribe=unsubscribe,
         feedback=work.feedback,
         date=clock.now(),
@@ -280,28 +390,12 @@ def _build(work: Drain, claimed: Claimed, keys: Keys) -> bytes:
     return build(work.compiled[claimed.language], {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
 
 
-async def _hand_over_each(work: Drain, connection: Connection, mails: list[Mail]) -> list[Answer]:
-    """Each mail in turn; what was not begun when the connection closed, the run ended or time grew short has no answer."""
-    answers = []
-    for mail in mails:
-        late = clock.now() - mail.claimed_at > work.way.lease / 8
-        if not connection.is_open or work.over or late:
-            answers.append(Answer(mail.claimed, None))
-            continue
-        try:
-            reply = await connection.hand_over(work.sender.mailbox, mail.claimed.address, mail.content)
-        except ConnectionFailed as error:
-            reply = error.reply
-        answers.append(Answer(mail.claimed, reply))
-    return answers
-
-
-def _write_down(session: Session, work: Drain, token: str, answers: list[Answer]) -> None:
-    """Settle what was answered and give back whatever else this connection holds: nothing of it left."""
+def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> None:
     for answer in answers:
-        if answer.reply is not None and not _settle(session, work, token, answer.claimed, _settled(answer.claimed, answer.reply)):
+        if answer.fault is not None:
+            deliveries.fail(session, answer.claimed.id, work.token, answer.fault)
+        elif answer.reply is not None and not _settle(session, work, answer.claimed, _settled(answer.claimed, answer.reply)):
             log.warning("delivery_fenced", delivery_id=answer.claimed.id)
-    deliveries.release(session, token)
     if any(answer.is_accepted for answer in answers):
         relays.note_success(session, work.relay_id)
         work.accepted += sum(answer.is_accepted for answer in answers)
@@ -311,8 +405,8 @@ def _settled(claimed: Claimed, reply: Reply) -> Settled:
     return Settled(claimed.id, reply, judge(reply))
 
 
-def _settle(session: Session, work: Drain, token: str, claimed: Claimed, settled: Settled) -> bool:
-    held = deliveries.settle(session, claimed, settled, token)
+def _settle(session: Session, work: Drain, claimed: Claimed, settled: Settled) -> bool:
+    held = deliveries.settle(session, claimed, settled, work.token)
     verdict = settled.judgement.verdict
     same_again = verdict is Verdict.BLOCK and claimed.reason == settled.judgement.reason
     if verdict in _TROUBLES_OF_THE_RELAY and not same_again:  # one mail refused again tells nothing new of the relay
@@ -342,19 +436,6 @@ def _note_trouble(session: Session, work: Drain, reason: str) -> None:
         sends.pause_if_sending(session, work.send_id, reason)
 
 
-async def _trouble(work: Drain, judgement: Judgement) -> None:
-    if not work.resting:
-        await work.write(lambda session: _note_trouble(session, work, judgement.reason))
-
-
 async def send_one(address: RelayAddress, sender: SenderLine, to_address: str, content: bytes) -> Judgement:
     """Hand over one mail outside the ledger (a test to an account) and say what became of it."""
-    try:
-        connection = await Connection.open(address)
-        try:
-            reply = await connection.hand_over(sender.mailbox, to_address, content)
-        finally:
-            await connection.leave()
-    except ConnectionFailed as error:
-        reply = error.reply
-    return judge(reply)
+    return judge(await smtp.hand_over(address, sender.mailbox, to_address, content))

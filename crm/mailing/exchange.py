@@ -1,0 +1,351 @@
+"""Mails one after another over an open connection (RFC 5321). Where the server offers PIPELINING (RFC 2920) the next envelope
+travels with the content before it; elsewhere each command waits for its answer.
+
+The ledger must know at which step an answer came, above all whether the content of a mail had left when a line broke.
+"""
+
+import asyncio
+import re
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from crm.mailing.faults import Reply, Step
+
+STEP_SECONDS = 60.0
+"""Longest wait for an answer to one command."""
+MESSAGE_SECONDS = 180.0
+"""Longest wait after the final dot (RFC 5321, 4.5.3.2.6 allows ten minutes; the lease of a delivery outlives this)."""
+REPLY_LIMIT = 64 * 1024
+"""Most bytes of one reply; a server that says more is not listened to."""
+WRITE_BUFFER = 16 * 2**20
+_LINE = re.compile(rb"[2-5]\d\d(?:[ -][^\n]*|)\r?\Z")
+_LEADING_DOT = re.compile(rb"(?m)^\.")
+_FORBIDDEN = re.compile(r"[\x00-\x20<>\x7f]")
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    step: float = STEP_SECONDS
+    message: float = MESSAGE_SECONDS
+
+
+PATIENT = Timeouts()
+
+
+@dataclass(frozen=True)
+class Offers:
+    """What a server said that it can do (EHLO)."""
+
+    pipelining: bool = False
+    eight_bit: bool = False
+    size: bool = False
+    utf8: bool = False
+
+
+@dataclass(eq=False)
+class Outgoing:
+    """A mail on its way. ``content`` is ready for the wire: CRLF lines, no leading dot, a line break at its end."""
+
+    sender: str
+    recipient: str
+    content: bytes
+    is_begun: bool = False
+    """Whether a byte of its content may have left."""
+    refusal: Reply | None = None
+    """The first answer that refused it, while the others of its envelope are still to come."""
+
+
+class Source(Protocol):
+    """Where an exchange gets its mails, and whom it tells what became of them; called in the loop's thread."""
+
+    def take(self) -> Outgoing | None:
+        """The next mail that may leave now."""
+
+    def begun(self, mail: Outgoing) -> None:
+        """The first byte of its content is about to leave."""
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        """What the server said of it. None: nothing of it left and nobody is to blame. Code 0: no answer could be read; at
+        Step.MESSAGE its content had left, at any other step it surely had not."""
+
+    def rests(self, exchange: "Exchange") -> None:
+        """There was nothing to take; `Exchange.go_on` wakes it."""
+
+
+def for_the_wire(content: bytes) -> bytes:
+    """Any mail as `Outgoing.content`: dots doubled (RFC 5321, 4.5.2), a line break at its end."""
+    return _LEADING_DOT.sub(b"..", content if content.endswith(b"\r\n") else content + b"\r\n")
+
+
+class _Ask(Enum):
+    """What was said to the server and waits for its answer."""
+
+    MAIL = Step.MAIL
+    RCPT = Step.RCPT
+    DATA = Step.DATA
+    MESSAGE = Step.MESSAGE
+    VOID = "a lone dot after a refused envelope"
+    RESET = "RSET"
+    QUIT = "QUIT"
+
+
+_OF_ENVELOPE = (_Ask.MAIL, _Ask.RCPT, _Ask.DATA)
+
+
+class Exchange(asyncio.Protocol):
+    """The talk over one transport that is open, secured and signed in; it takes mails from its source until it is closed."""
+
+    def __init__(self, transport: asyncio.Transport, offers: Offers, source: Source, timeouts: Timeouts) -> None:
+        self.transport, self.offers, self.source, self.timeouts = transport, offers, source, timeouts
+        self.accepted = 0
+        self._loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[None] = self._loop.create_future()
+        self._expected: deque[tuple[_Ask, Outgoing | None]] = deque()
+        self._heard, self._words, self._more = b"", [b""][:0], False
+        self._idle, self._leaving = True, False
+        self._deadline = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        transport.set_write_buffer_limits(high=WRITE_BUFFER)
+        transport.set_protocol(self)
+
+    @property
+    def is_open(self) -> bool:
+        return not self.closed.done() and not self.transport.is_closing()
+
+    def go_on(self) -> None:
+        """Take the next mail, if nothing is under way."""
+        if self._idle and not self._leaving and self.is_open:
+            self._next()
+
+    async def leave(self) -> None:
+        """Say goodbye and close; a server that does not answer is left."""
+        self._leaving = True
+        if self.is_open and not self._expected:
+            self._say(b"QUIT\r\n", (_Ask.QUIT, None))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self.closed), min(2, self.timeouts.step))
+        self.transport.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self.closed), 1)
+        self.transport.abort()
+
+    # --- what the transport tells; the names are asyncio's ----------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        heard, start = self._heard + data, 0
+        while (end := heard.find(b"\n", start)) >= 0:
+            line, start = heard[start:end], end + 1
+            if _LINE.match(line) is None:
+                return self._hang_up()
+            self._words.append(line[4:])
+            if line[3:4] == b"-":
+                continue
+            text, self._words, self._more = _clean(self._words), [], start < len(heard)
+            self._answered(int(line[:3]), text)
+            if not self.is_open:
+                return None
+        self._heard = heard[start:]
+        if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
+            self._hang_up()
+        return None
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        told: set[int] = set()
+        for ask, mail in self._expected:
+            if mail is not None and id(mail) not in told and ask in (*_OF_ENVELOPE, _Ask.MESSAGE):
+                self.source.ended(mail, self._last_word(ask, mail, is_first=not told))
+                told.add(id(mail))
+        self._expected.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _last_word(self, ask: _Ask, mail: Outgoing, *, is_first: bool) -> Reply | None:
+        """What a line that broke says of a mail."""
+        if mail.is_begun:
+            return Reply(Step.MESSAGE, 0)
+        if mail.refusal is not None:
+            return mail.refusal
+        patience_ended = ask is _Ask.MAIL and self.accepted > 0
+        return Reply(ask.value, 0) if is_first and not patience_ended else None
+
+    # --- time ---------------------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """Give the answer that is waited for its time."""
+        ask = self._expected[0][0]
+        self._deadline = self._loop.time() + (self.timeouts.message if ask is _Ask.MESSAGE else self.timeouts.step)
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._expected or not self.is_open:
+            return
+        if self._loop.time() >= self._deadline:
+            self._hang_up()
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    # --- the talk -----------------------------------------------------------------------------------------------------------
+
+    def _say(self, words: bytes, *asks: tuple[_Ask, Outgoing | None]) -> None:
+        waits = bool(self._expected)
+        self._expected.extend(asks)
+        self.transport.write(words)
+        if not waits:
+            self._wait()
+
+    def _hang_up(self) -> None:
+        self._heard = b""
+        self.transport.abort()
+
+    def _take(self) -> Outgoing | None:
+        """The next mail that this server can be given at all."""
+        while not self._leaving and (mail := self.source.take()) is not None:
+            if not mail.recipient.isascii() and not self.offers.utf8:
+                self.source.ended(mail, Reply(Step.RCPT, 553, "5.6.7 SMTPUTF8 not offered"))
+            elif _FORBIDDEN.search(mail.recipient) or _FORBIDDEN.search(mail.sender):
+                self.source.ended(mail, Reply(Step.RCPT, 553, "5.1.3 not an address"))
+            else:
+                return mail
+        return None
+
+    def _next(self, before: bytes = b"") -> None:
+        """Begin another mail; ``before`` is an RSET that travels with its envelope."""
+        mail = self._take()
+        reset: list[tuple[_Ask, Outgoing | None]] = [(_Ask.RESET, None)] if before else []
+        self._idle = mail is None and not reset
+        if mail is not None:
+            words, asks = self._envelope(mail)
+            self._say(before + words, *reset, *asks)
+        elif reset:
+            self._say(before, *reset)
+        else:
+            self.source.rests(self)
+
+    def _envelope(self, mail: Outgoing) -> tuple[bytes, list[tuple[_Ask, Outgoing | None]]]:
+        """What opens a transaction: all of it at once where the server takes that."""
+        options = b"" if mail.recipient.isascii() else b" SMTPUTF8"
+        if self.offers.eight_bit:
+            options += b" BODY=8BITMIME"
+        if self.offers.size:
+            options += b" SIZE=%d" % len(mail.content)
+        opening = b"MAIL FROM:<%b>%b\r\n" % (mail.sender.encode(), options)
+        if not self.offers.pipelining:
+            return opening, [(_Ask.MAIL, mail)]
+        return opening + b"RCPT TO:<%b>\r\nDATA\r\n" % mail.recipient.encode(), [(ask, mail) for ask in _OF_ENVELOPE]
+
+    def _answered(self, code: int, text: str) -> None:
+        if not self._expected:  # words that nobody asked for: a 421 before it hangs up, or garbage
+            return self._hang_up()
+        ask, mail = self._expected.popleft()
+        if self._expected:
+            self._wait()
+        if code == 421:
+            return self._sent_away(ask, mail, text)
+        if mail is None:
+            return self._cleared(ask, code)
+        if ask is _Ask.MESSAGE:
+            return self._judged(mail, code, text)
+        taken = code in {_Ask.MAIL: (250,), _Ask.RCPT: (250, 251), _Ask.DATA: (354,)}[ask]
+        if not taken and mail.refusal is None:
+            mail.refusal = Reply(ask.value, code, text)
+        if ask is _Ask.DATA:
+            return self._may_write(mail, taken)
+        if not self.offers.pipelining:
+            self._step(ask, mail)
+        return None
+
+    def _sent_away(self, ask: _Ask, mail: Outgoing | None, text: str) -> None:
+        """The server hangs up. Before a new mail, after mails that it took, its patience had ended: nobody is to blame."""
+        self._expected = deque((one, other) for one, other in self._expected if other is not mail)
+        if mail is not None:
+            patience_ended = ask is _Ask.MAIL and self.accepted > 0
+            self.source.ended(mail, mail.refusal or (None if patience_ended else Reply(ask.value, 421, text)))
+        self._hang_up()
+
+    def _cleared(self, ask: _Ask, code: int) -> None:
+        """The answer to something that is about no mail."""
+        if ask is _Ask.VOID:
+            self._next(b"RSET\r\n")
+        elif ask is _Ask.QUIT or code != 250:
+            self._hang_up()
+        elif not self._expected:
+            self._next()
+
+    def _step(self, ask: _Ask, mail: Outgoing) -> None:
+        """In lockstep: the next command of the envelope, or a clean slate after a refusal."""
+        if mail.refusal is not None:
+            self.source.ended(mail, mail.refusal)
+            self._next(b"RSET\r\n")
+        elif ask is _Ask.MAIL:
+            self._say(b"RCPT TO:<%b>\r\n" % mail.recipient.encode(), (_Ask.RCPT, mail))
+        else:
+            self._say(b"DATA\r\n", (_Ask.DATA, mail))
+
+    def _may_write(self, mail: Outgoing, taken: bool) -> None:
+        if mail.refusal is None:
+            self._content(mail)
+            return
+        self.source.ended(mail, mail.refusal)
+        if taken:  # every recipient was refused and it waits for content all the same (RFC 2920, 3.1)
+            self._say(b".\r\n", (_Ask.VOID, None))
+        else:
+            self._next(b"RSET\r\n")
+
+    def _content(self, mail: Outgoing) -> None:
+        """Write the content, and the envelope of the mail after it."""
+        if self._more:  # it answered what nobody asked: nothing of the content leaves
+            self.source.ended(mail, Reply(Step.DATA, 0))
+            return self._hang_up()
+        mail.is_begun = True
+        self.source.begun(mail)
+        following = self._take() if self.offers.pipelining else None
+        words, asks = self._envelope(following) if following else (b"", [])
+        self._expected.append((_Ask.MESSAGE, mail))
+        self._expected.extend(asks)
+        self.transport.writelines([mail.content, b".\r\n" + words])
+        self._wait()
+        return None
+
+    def _judged(self, mail: Outgoing, code: int, text: str) -> None:
+        self.source.ended(mail, Reply(Step.MESSAGE, code, text))
+        if 200 <= code <= 299:
+            self.accepted += 1
+        if not (code == 250 or 400 <= code <= 599):
+            self._hang_up()
+        elif not self._expected:
+            self._next(b"" if code == 250 else b"RSET\r\n")
+
+
+def _clean(words: list[bytes]) -> str:
+    """The words of a reply in one printable line."""
+    text = b" ".join(words).decode("utf-8", "replace")
+    text = text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())
+
+
+class One:
+    """A source of a single mail, for a test to one's own mailbox."""
+
+    def __init__(self, mail: Outgoing) -> None:
+        self._mail: Outgoing | None = mail
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def take(self) -> Outgoing | None:
+        mail, self._mail = self._mail, None
+        return mail
+
+    def begun(self, mail: Outgoing) -> None:
+        """Nothing is recorded of it."""
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        self.reply.set_result(reply or Reply(Step.MAIL, 0))
+
+    def rests(self, exchange: Any) -> None:
+        """There is no other mail."""
