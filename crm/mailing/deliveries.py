@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import UtcDateTime, is_postgresql, keyset_page
+from crm.database import UtcDateTime, insert_many, is_postgresql, keyset_page
 from crm.mailing import audience
 from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
 from crm.mailing.flight import Mark
@@ -152,11 +152,12 @@ def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) ->
     return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts, row.reason) for row in rows]
 
 
-def release(session: Session, token: str, *, but: Sequence[int] = ()) -> None:
-    """Give back what is claimed under a token, ``but`` some: its holder knows that nothing of the others left."""
+def release(session: Session, token: str, chosen: sa.ColumnElement[bool] | None = None) -> None:
+    """Give back what is claimed under a token, all or what is chosen: its holder knows that nothing of it left."""
+    mine = (Delivery.token == token, Delivery.state == DeliveryState.SENDING)
     session.execute(
         sa.update(Delivery)
-        .where(Delivery.token == token, Delivery.state == DeliveryState.SENDING, Delivery.id.not_in(but))
+        .where(*mine, *([] if chosen is None else [chosen]))
         .values(
             state=sa.case((_is_over(), DeliveryState.SKIPPED.value), else_=DeliveryState.PENDING.value),
             reason=sa.case((_is_over(), SkipReason.CANCELLED.value), else_=Delivery.reason),
@@ -218,6 +219,36 @@ def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> 
     return True
 
 
+def settle_accepted(session: Session, accepted: Sequence[tuple[int, Reply]], token: str) -> bool:
+    """`settle` for mails that the server took, all at once; False when some row was no longer held by this token."""
+    now = clock.now()
+    told = [{"held": number, "code": reply.code, "words": reply.text[:2000] or None} for number, reply in accepted]
+    moved = session.connection().execute(_ACCEPT, [{**one, "holder": token, "now": now} for one in told])
+    fixed = {"at": now, "state": DeliveryState.SENT, "step": Step.MESSAGE.value, "reason": None}
+    rows = [{**fixed, "delivery_id": one["held"], "smtp_code": one["code"], "smtp_reply": one["words"]} for one in told]
+    insert_many(session, Attempt, rows)
+    return moved.rowcount == len(accepted)
+
+
+_ACCEPT = (
+    sa.update(Delivery.__table__)  # type: ignore[arg-type]  # a mapped class's table is one
+    .where(
+        Delivery.id == sa.bindparam("held"),
+        Delivery.token == sa.bindparam("holder"),
+        sa.or_(Delivery.state == DeliveryState.SENDING, Delivery.state == DeliveryState.IN_DOUBT),
+    )
+    .values(
+        state=DeliveryState.SENT,
+        reason=None,
+        lease_until=None,
+        token=None,
+        smtp_code=sa.bindparam("code"),
+        smtp_reply=sa.bindparam("words"),
+        settled_at=sa.bindparam("now", type_=UtcDateTime()),
+    )
+)
+
+
 def _end(session: Session, claimed: Claimed, settled: Settled) -> tuple[DeliveryState, datetime, str | None]:
     verdict, reason, now = settled.judgement.verdict, settled.judgement.reason, clock.now()
     if verdict is Verdict.ACCEPTED:
@@ -276,7 +307,7 @@ def recover(session: Session, token: str, marks: Mapping[int, Mark]) -> None:
     )
     ids = list(session.scalars(held))
     taken = [number for number in ids if marks.get(number) is Mark.ACCEPTED]
-    release(session, token, but=[number for number in ids if number in marks])
+    release(session, token, Delivery.id.not_in([number for number in ids if number in marks]))
     now = clock.now()
     values = {"state": DeliveryState.SENT, "reason": None, "token": None, "lease_until": None, "settled_at": now}
     session.execute(sa.update(Delivery).where(Delivery.id.in_(taken)).values(**values))

@@ -29,7 +29,7 @@ from crm.mailing.deliveries import Claimed, Settled
 from crm.mailing.exchange import Exchange, Outgoing, Timeouts
 from crm.mailing.faults import Judgement, Reply, Step, Verdict, judge
 from crm.mailing.flight import Flight
-from crm.mailing.models import Send, SendState
+from crm.mailing.models import Delivery, Send, SendState
 from crm.mailing.splicing import Envelope, SenderLine, build
 from crm.people.models import Language
 
@@ -118,6 +118,10 @@ class Drain:
     """What the server said and the ledger does not know yet."""
     idle: list[Exchange] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    enough: int = 0
+    """While so many are permitted the ledger is left alone, so that many share a commit."""
+    praised_at: float = 0.0
+    """When the relay was last told that it is well."""
     connected: int = 0
     resting: bool = False
     accepted: int = 0
@@ -138,6 +142,8 @@ class Drain:
                 self.answers.append(Answer(claimed, None, "not_buildable"))
                 continue
             self.flying[claimed.id] = claimed
+            if len(self.permitted) == self.enough:
+                self.wake.set()
             return Mail(self.sender.mailbox, claimed.address, content, claimed=claimed)
         self.wake.set()
         return None
@@ -286,7 +292,8 @@ class _Rounds:
                 rate = (work.accepted - told) / passed
                 self.rate = (self.rate + rate) / 2 if self.rate else rate
                 since, told = loop.time(), work.accepted
-            if not work.idle and len(work.permitted) > self._window * 3 // 4:  # let many mails share the next commit
+            work.enough = self._window // 2
+            if not work.idle and len(work.permitted) > work.enough:  # let many mails share the next commit
                 await self._doze(WINDOW_SECONDS / 2)
         await self._give_back()
 
@@ -321,15 +328,16 @@ class _Rounds:
 
     async def _round(self, room: int) -> None:
         work, (answers, self.work.answers) = self.work, (self.work.answers, [])
+        held: list[int] | None = None
         for pause in (*SETTLE_PAUSES, None):
-            told_since = (answer.claimed for answer in work.answers)
-            held = [claimed.id for claimed in (*work.permitted, *work.flying.values(), *told_since)]
             try:
                 got = await self._in_thread(partial(_write_down_and_claim, work=work, answers=answers, limit=room, held=held))
                 break
             except _AWAY:
-                # After a failed commit nobody knows what was kept: the fence makes it safe to say it again. Claims wait.
-                room = 0
+                # After a failed commit nobody knows what was kept: the fence makes it safe to say it again, and what was
+                # claimed by it and is not in our hands goes back. New claims wait.
+                told_since = (answer.claimed for answer in work.answers)
+                room, held = 0, [claimed.id for claimed in (*work.permitted, *work.flying.values(), *told_since)]
                 if pause is None:
                     work.answers = answers + work.answers
                     raise
@@ -337,6 +345,7 @@ class _Rounds:
                 await asyncio.sleep(pause)
         for answer in answers:
             work.flight.forget(answer.claimed.id)
+            work.accepted += answer.is_accepted
         if room:
             self.slot_at, self.drained = None, not got
         work.permitted.extend(got)
@@ -358,11 +367,16 @@ class _Rounds:
 
 
 def _write_down_and_claim(
-    session: Session, *, work: Drain, answers: Sequence[Answer], limit: int, held: Sequence[int]
+    session: Session, *, work: Drain, answers: Sequence[Answer], limit: int, held: Sequence[int] | None
 ) -> list[Claimed]:
-    """Write down what was answered, give back what this run holds no more (``held`` are those that it does), and claim."""
+    """Write down what was answered, give back what did not begin, and claim. ``held``: all that this run still has in its hands,
+    where the ledger may believe that it has more."""
     _write_down(session, work, answers)
-    deliveries.release(session, work.token, but=held)
+    unbegun = [answer.claimed.id for answer in answers if answer.reply is None and answer.fault is None]
+    if held is not None:
+        deliveries.release(session, work.token, Delivery.id.not_in(held))
+    elif unbegun:
+        deliveries.release(session, work.token, Delivery.id.in_(unbegun))
     if not limit:
         return []
     statement = sa.select(Send.state).where(Send.id == work.send_id)
@@ -391,18 +405,20 @@ def _build(work: Drain, claimed: Claimed) -> bytes:
 
 
 def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> None:
+    accepted = [(answer.claimed.id, answer.reply) for answer in answers if answer.is_accepted and answer.reply]
     for answer in answers:
         if answer.fault is not None:
             deliveries.fail(session, answer.claimed.id, work.token, answer.fault)
-        elif answer.reply is not None and not _settle(session, work, answer.claimed, _settled(answer.claimed, answer.reply)):
-            log.warning("delivery_fenced", delivery_id=answer.claimed.id)
-    if any(answer.is_accepted for answer in answers):
-        relays.note_success(session, work.relay_id)
-        work.accepted += sum(answer.is_accepted for answer in answers)
-
-
-def _settled(claimed: Claimed, reply: Reply) -> Settled:
-    return Settled(claimed.id, reply, judge(reply))
+        elif answer.reply is not None and not answer.is_accepted:
+            settled = Settled(answer.claimed.id, answer.reply, judge(answer.reply))
+            if not _settle(session, work, answer.claimed, settled):
+                log.warning("delivery_fenced", delivery_id=answer.claimed.id)
+    if accepted:
+        if not deliveries.settle_accepted(session, accepted, work.token):
+            log.warning("deliveries_fenced", send_id=work.send_id)
+        if (now := clock.now().timestamp()) - work.praised_at > 1:
+            relays.note_success(session, work.relay_id)
+            work.praised_at = now
 
 
 def _settle(session: Session, work: Drain, claimed: Claimed, settled: Settled) -> bool:

@@ -6,6 +6,7 @@ Preview, test mail and real mail all come from `build`, so that what is seen is 
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
+from functools import cached_property
 
 from crm.mailing.compiling import Compiled, Hole, Piece
 from crm.mailing.encoding import header_name, header_text, hole_value
@@ -19,13 +20,19 @@ class SenderLine:
     """As in CRM_MAIL_FROM: ``Name <address>``."""
     reply_to: str | None = None
 
-    @property
+    @cached_property
     def mailbox(self) -> str:
         return parseaddr(self.address)[1]
 
-    @property
+    @cached_property
     def domain(self) -> str:
         return self.mailbox.rpartition("@")[2]
+
+    @cached_property
+    def written(self) -> str:
+        """The address as its header has it."""
+        name = parseaddr(self.address)[0]
+        return f"{header_name(name)} <{self.mailbox}>" if name else self.mailbox
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,9 @@ def subject_of(compiled: Compiled, values: dict[str, str]) -> str:
 
 
 def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> str:
-    name, mailbox = parseaddr(sender.address)
     to = f"{header_name(envelope.to_name)}\r\n <{envelope.to_address}>" if envelope.to_name else envelope.to_address
     lines = [
-        f"From: {header_name(name)} <{mailbox}>" if name else f"From: {mailbox}",
+        f"From: {sender.written}",
         f"To: {to}",
         f"Subject: {header_text(subject_of(compiled, values))}",
         f"Date: {format_datetime(envelope.date)}",
