@@ -1,5 +1,6 @@
 """Settings: the only module that reads the environment. Each is described in docs/operations/settings.md."""
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -11,6 +12,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Tls = Literal["starttls", "implicit", "none"]
 DEFAULT_PER_MINUTE = 30
 """Mails per minute through a relay beyond this machine, unless its address says otherwise (Exchange Online's limit)."""
+
+
+SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
+"""A label of a DKIM selector (RFC 6376, 3.1)."""
 
 
 class RelayAddress(BaseModel):
@@ -76,6 +81,7 @@ class Settings(BaseSettings):
     smtp_url: str | None = Field(default=None, repr=False)
     mail_from: str = "Red Voto Chilango <votochilango@example.org>"
     mail_reply_to: str | None = None
+    dkim_keys: str = ""
     imap_url: str | None = Field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -88,11 +94,23 @@ class Settings(BaseSettings):
             RelayAddress.parse(value)
         return value
 
+    @field_validator("dkim_keys")
+    @classmethod
+    def _keys_have_selectors(cls, value: str) -> str:
+        if any(not SELECTOR.match(one.partition("=")[0]) or not one.partition("=")[2] for one in value.split(",") if one):
+            raise ValueError("CRM_DKIM_KEYS must look like selector=/path/of/key.pem,other=/path/of/other.pem")
+        return value
+
     @model_validator(mode="after")
     def _many_machines_share_a_key(self) -> Self:
         if not self.uses_sqlite and not self.secret_key:
             raise ValueError("CRM_SECRET_KEY must be set, equal on all machines, when CRM_DATABASE_URL is PostgreSQL")
         return self
+
+    @property
+    def dkim_key_files(self) -> dict[str, Path]:
+        """The files of the keys that sign mails, by their selectors."""
+        return {one.partition("=")[0]: Path(one.partition("=")[2]) for one in self.dkim_keys.split(",") if one}
 
     @property
     def uses_sqlite(self) -> bool:

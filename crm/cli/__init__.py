@@ -13,6 +13,7 @@ WHERE = {
     "contacts": "people.contacts",
     "segments": "mailing.segments_group",
     "campaigns": "mailing.campaigns_group",
+    "dkim": "mailing.app",
     "consent": "people.rules",
     "suppressions": "people.suppressions",
 }

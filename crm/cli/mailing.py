@@ -13,10 +13,11 @@ from crm.cli.edge import WHY, AsJson, console, opened, read_settings, show, told
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Conflict
-from crm.mailing import campaigns, deliveries, outgoing, previews, segments, sends
+from crm.mailing import campaigns, deliveries, outgoing, previews, segments, sends, signing
 from crm.mailing.models import SendMode, SendState
 from crm.mailing.schemas import SendIn, When
 
+app = typer.Typer()
 segments_group = typer.Typer(no_args_is_help=True, help="Segmentos.")
 campaigns_group = typer.Typer(no_args_is_help=True, help="Campañas y envíos.")
 UNDO_SECONDS = 60
@@ -32,6 +33,16 @@ def count_segment(which: str, as_json: AsJson = False) -> None:
         rule = segments.parse(stored)
         count, sentence = segments.count(session, rule), segments.sentence(session, rule)
     show({"count": count, "sentence": sentence}, as_json, lambda: f"{count:,} · {sentence}")
+
+
+@app.command()
+def dkim(as_json: AsJson = False) -> None:
+    """Muestra los registros DNS de las llaves que firman los correos (CRM_DKIM_KEYS)."""
+    settings = read_settings()
+    with told():
+        domain = sends.sender_of(settings).domain
+        records = {f"{one.selector}._domainkey.{domain}": one.record for one in signing.signers(settings)}
+    show(records, as_json, lambda: "\n".join(f'{name}. TXT "{record}"' for name, record in records.items()) or "No hay llaves.")
 
 
 @campaigns_group.command("send")

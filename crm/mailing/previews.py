@@ -14,7 +14,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import keys_of
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import audience, campaigns, faults, fields, links, relays, sends, templates
+from crm.mailing import audience, campaigns, faults, fields, links, relays, sends, signing, templates
 from crm.mailing.compiling import Compiled
 from crm.mailing.faults import Judgement, Verdict
 from crm.mailing.models import Campaign, Send
@@ -97,8 +97,13 @@ def _first_person(session: Session, campaign: Campaign) -> int:
 
 
 def hand_over(mail: Trial, settings: Settings) -> Judgement:
-    """Give a test mail to the relay and say what became of it. Waits for the server: call it outside a transaction."""
-    return asyncio.run(send_one(relays.way_out(settings), sends.sender_of(settings), mail.to_address, mail.content))
+    """Give a test mail to the relay and say what became of it. Waits for the server: call it outside a transaction.
+
+    Errors: relay_unreachable, dkim_key_invalid.
+    """
+    sender = sends.sender_of(settings)
+    content = signing.signed(mail.content, sender.domain, signing.signers(settings))
+    return asyncio.run(send_one(relays.way_out(settings), sender, mail.to_address, content))
 
 
 def to_out(judgement: Judgement) -> TrialOut:

@@ -23,13 +23,14 @@ from crm.config import RelayAddress, Settings
 from crm.database import Database, keys_of
 from crm.errors import CrmError
 from crm.keys import Keys
-from crm.mailing import deliveries, fields, links, relays, sends, smtp
+from crm.mailing import deliveries, fields, links, relays, sends, signing, smtp
 from crm.mailing.compiling import Compiled
 from crm.mailing.deliveries import Claimed, Settled
 from crm.mailing.exchange import Exchange, Outgoing, Timeouts
 from crm.mailing.faults import Judgement, Reply, Step, Verdict, judge
 from crm.mailing.flight import Flight
 from crm.mailing.models import Delivery, Send, SendState
+from crm.mailing.signing import Signer
 from crm.mailing.splicing import Envelope, SenderLine, build
 from crm.people.models import Language
 
@@ -103,6 +104,7 @@ class Drain:
     feedback: str
     compiled: dict[Language, Compiled]
     sender: SenderLine
+    signers: Sequence[Signer]
     keys: Keys
     due: sa.Select[int, str | None]
     should_stop: Callable[[], bool]
@@ -218,6 +220,11 @@ def _prepared(database: Database, send_id: int, way: Way, should_stop: Callable[
         if not sends.is_as_confirmed(session, send_id):
             sends.pause_if_sending(session, send_id, "content_changed")
             return None
+        try:
+            signers = signing.signers(way.settings)
+        except CrmError as error:
+            sends.pause_if_sending(session, send_id, error.code)
+            return None
         token = secrets.token_hex(16)
         return Drain(
             database=database,
@@ -228,6 +235,7 @@ def _prepared(database: Database, send_id: int, way: Way, should_stop: Callable[
             feedback=f"c{send.campaign_id}:s{send_id}",
             compiled=sends.contents(session, send_id),
             sender=sends.sender_of(way.settings),
+            signers=signers,
             keys=keys_of(session),
             due=deliveries.candidates(session, send, relay_is_local=way.address.is_local),
             should_stop=should_stop,
@@ -401,7 +409,8 @@ def _build(work: Drain, claimed: Claimed) -> bytes:
         feedback=work.feedback,
         date=clock.now(),
     )
-    return build(work.compiled[claimed.language], {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
+    mail = build(work.compiled[claimed.language], {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
+    return signing.signed(mail, work.sender.domain, work.signers)
 
 
 def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> None:

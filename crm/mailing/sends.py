@@ -38,6 +38,7 @@ OVER = (SendState.DONE, SendState.CANCELLED)
 REASONS: dict[str, str] = {
     "audience_grew": "Ahora llegaría a más personas que las confirmadas. Revise la audiencia; reanudar acepta el nuevo número.",
     "late": "Su hora pasó hace más de 60 minutos. Reanude si todavía conviene, o cancele.",
+    "dkim_key_invalid": "La llave que firma los correos no se pudo leer. Revise CRM_DKIM_KEYS y reanude.",
     "content_changed": "El contenido guardado ya no es el confirmado. Cancele el envío, revise la campaña y confirme de nuevo.",
     "suppression_key_missing": "Falta la clave de la lista de exclusión. Restaure keys.json del respaldo y reanude.",
     "taken_as_sent": "Una persona del equipo lo dio por enviado; el servidor no lo confirmó.",
@@ -368,5 +369,5 @@ def delivery_out(session: Session, delivery: Delivery, sender: SenderLine) -> De
 
 
 def sender_of(settings: Settings) -> SenderLine:
-    """Who signs the mails of this installation."""
+    """Whose name stands on the mails of this installation."""
     return SenderLine(settings.mail_from, settings.mail_reply_to)
