@@ -29,6 +29,8 @@ class RelayAddress(BaseModel):
     password: str | None = Field(default=None, repr=False)
     tls: Tls = "starttls"
     per_minute: int | None = Field(default=DEFAULT_PER_MINUTE, ge=2)
+    per_hour: int | None = Field(default=None, ge=1)
+    per_day: int | None = Field(default=None, ge=1)
 
     @property
     def is_local(self) -> bool:
@@ -37,7 +39,8 @@ class RelayAddress(BaseModel):
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read ``smtp://user:pass@host:port?tls=starttls|implicit|none&per_minute=30``; ValueError says what is wrong."""
+        """Read ``smtp://user:pass@host:port?tls=starttls|implicit|none&per_minute=30&per_day=10000``; ValueError says what
+        is wrong."""
         parts = urlsplit(url)
         if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
             raise ValueError("CRM_SMTP_URL must look like smtp://user:password@host:587?tls=starttls")
@@ -48,6 +51,7 @@ class RelayAddress(BaseModel):
             raise ValueError("CRM_SMTP_URL: tls must be starttls, implicit or none")
         if tls == "none" and not local:
             raise ValueError("CRM_SMTP_URL: tls=none is only for a relay on this machine")
+        limits = {name: int(query[name]) for name in ("per_hour", "per_day") if query.get(name)}
         per_minute = query.get("per_minute")
         return cls(
             host=parts.hostname,
@@ -56,6 +60,7 @@ class RelayAddress(BaseModel):
             password=unquote(parts.password) if parts.password else None,
             tls=tls,
             per_minute=int(per_minute) if per_minute else None if local else DEFAULT_PER_MINUTE,
+            **limits,
         )
 
 

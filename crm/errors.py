@@ -25,6 +25,7 @@ SENTENCES: dict[str, str] = {
     "name_required": "Escriba al menos el nombre o el primer apellido.",
     "address_invalid": "La dirección de correo no es válida. Revise que tenga la forma nombre@dominio.",
     "dkim_key_invalid": "La llave DKIM {name} no se pudo leer. Debe ser un archivo PEM sin contraseña, RSA de 2048 bits o Ed25519.",
+    "relay_limit_invalid": "El límite debe ser un número entre {least} y {most}, o quedar vacío.",
     "email_missing": "No tiene correo: entra a la Red, pero no se le podrá escribir.",
     "address_of_other_person": "Esa dirección ya es de otra persona de la Red. Revise si es la misma antes de guardar.",
     "language_unknown": "El idioma debe ser es (español) o en (inglés).",

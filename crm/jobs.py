@@ -27,7 +27,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
-from crm.mailing import deliveries, flight, import_results, outgoing, sends
+from crm.mailing import deliveries, flight, import_results, outgoing, relays, sends
 from crm.mailing.models import Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import Way, drain
@@ -188,7 +188,8 @@ def tick(worker: Worker) -> None:
     with worker.database.session() as session:
         if expired := deliveries.expire(session):
             log.warning("leases_ran_out", deliveries=expired)
-        due = [*_due_to_start(session), *deliveries.sends_with_due(session)]
+        rests = relays.resting_until(session, outgoing.effective(session, worker.settings)) is not None
+        due = [*_due_to_start(session), *([] if rests else deliveries.sends_with_due(session))]
         lists = uploads.due(session)
         deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):

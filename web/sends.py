@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.mailing import audience, decisions, deliveries, previews, results, sends
+from crm.mailing import audience, decisions, deliveries, previews, relays, results, sends
 from crm.mailing.decisions import Decision
 from crm.mailing.models import Delivery, DeliveryState, Send, SendMode, SendState
 from crm.mailing.results import Cut
@@ -55,7 +55,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf, send_id: SendId
         "ordered_by": _who_ordered(session, send),
         **results_of(session, send, CUT_OF.get(request.query_params.get("por", ""), Cut.COUNTRY)),
     }
-    return page(request, "sends/page.html", _live(session, send, viewer) | context)
+    return page(request, "sends/page.html", _live(request, session, send, viewer) | context)
 
 
 @router.get("/envios/{send_id}/avance")
@@ -64,16 +64,17 @@ def progress(request: Request, session: SessionOf, viewer: ViewerOf, send_id: Se
     send = sends.get(session, send_id)
     if espera and send.started_at:
         return Response(headers={"HX-Refresh": "true"})
-    return page(request, "sends/live.html", _live(session, send, viewer))
+    return page(request, "sends/live.html", _live(request, session, send, viewer))
 
 
-def _live(session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
+def _live(request: Request, session: Session, send: Send, viewer: Viewer) -> dict[str, Any]:
     left_out = deliveries.skipped_by_reason(session, send.id)
     return {
         "send": send,
         "state_words": SEND_STATES[send.state],
         "sentence": sends.REASONS.get(send.reason) if send.reason else None,
         "progress": progress_of(session, send),
+        "rests_until": relays.resting_until(session, settings_of(request)) if send.state is SendState.SENDING else None,
         "delivery_states": DELIVERY_STATES,
         "curve": curve_of(session, send),
         "left_out": [

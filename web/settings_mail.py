@@ -33,6 +33,7 @@ class Service:
     hint: str
     host: str = ""
     per_minute: int = 30
+    per_day: int | None = None
 
 
 SERVICES = {
@@ -41,12 +42,14 @@ SERVICES = {
         "El usuario es el buzón que firma. Pida a quien lo administra que permita «SMTP AUTH» en ese buzón. "
         "Admite 30 correos por minuto y 10,000 al día.",
         "smtp.office365.com",
+        per_day=10_000,
     ),
     "google": Service(
         "Google Workspace",
         "Use la retransmisión SMTP de su dominio y una contraseña de aplicación. Admite unos 2,000 correos al día por buzón.",
         "smtp-relay.gmail.com",
         60,
+        2_000,
     ),
     OWN: Service("Servidor propio", "El del Instituto. Pida su nombre y su puerto a quien lo administra.", "", 120),
     CATCHER: Service("Buzón local de prueba", "Ningún correo sale: se quedan en la carpeta de datos de este equipo."),
@@ -58,9 +61,11 @@ TLS_WORDS = [
 ]
 FIELDS = {"sender_name": "nombre", "from_address": "correo", "reply_to": "responder", "host": "servidor", "port": "puerto"}
 FIELDS |= {"tls": "cifrado", "username": "usuario", "password": "contrasena", "per_minute": "ritmo"}
+FIELDS |= {"per_hour": "por_hora", "per_day": "por_dia"}
 """Fields of `outgoing.Told` as the form calls them."""
 FIELD_WORDS = {"nombre": "Nombre", "correo": "Dirección", "responder": "Las respuestas llegan a", "servidor": "Servidor"}
 FIELD_WORDS |= {"puerto": "Puerto", "cifrado": "Cifrado", "usuario": "Usuario", "contrasena": "Contraseña", "ritmo": "Por minuto"}
+FIELD_WORDS |= {"por_hora": "Por hora", "por_dia": "Por día"}
 
 SAVED = "Guardado. Vale para lo que salga desde ahora. Un envío que ya está saliendo sigue con lo anterior: páuselo y reanúdelo."
 
@@ -113,6 +118,8 @@ def _typed(now: Settings, row: MailSettings | None) -> dict[str, str]:
         "cifrado": (row.tls if row else None) or "starttls",
         "usuario": (row.username if row else None) or "",
         "ritmo": str(row.per_minute) if row and row.per_minute else "",
+        "por_hora": str(row.per_hour) if row and row.per_hour else "",
+        "por_dia": str(row.per_day) if row and row.per_day else "",
     }
 
 
@@ -143,10 +150,13 @@ def _told(typed: Mapping[str, str], form: FormData) -> Told:
         username=typed["usuario"],
         password=str(form.get("contrasena", "")) or None,
         per_minute=typed["ritmo"],
+        per_hour=typed["por_hora"],
+        per_day=typed["por_dia"],
     )
     if service is None or not service.host:
         return told
-    return replace(told, host=service.host, port="587", tls="starttls", per_minute=typed["ritmo"] or str(service.per_minute))
+    pace, day = typed["ritmo"] or str(service.per_minute), typed["por_dia"] or str(service.per_day or "")
+    return replace(told, host=service.host, port="587", tls="starttls", per_minute=pace, per_day=day)
 
 
 def _wrong(error: CrmError) -> dict[str, str]:

@@ -127,6 +127,8 @@ class MailSettings(Tracked, Base):
     """As `crm.sealing.seal` writes it."""
     per_minute: Mapped[int | None]
     """None: no limit, on this machine only."""
+    per_hour: Mapped[int | None]
+    per_day: Mapped[int | None]
     version: Mapped[int] = mapped_column(default=1, info={"derived": True})
 
     __mapper_args__ = {"version_id_col": version}
@@ -314,7 +316,7 @@ class Attempt(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     delivery_id: Mapped[int] = mapped_column(sa.ForeignKey("delivery.id"), index=True)
-    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), info=PLAIN)
     step: Mapped[str | None] = mapped_column(sa.String(20), info=PLAIN)
     """The SMTP step that was answered: connect, mail, rcpt, data, message."""

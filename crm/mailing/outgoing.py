@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr, quote
 from urllib.parse import quote as percent
@@ -30,6 +31,7 @@ NOWHERE = "smtp://relay.invalid:587?tls=starttls"
 """Where mails go when what is stored cannot be read: to no server (RFC 6761), so that sends wait and say it, never to the
 local catcher, where they would count as accepted."""
 PER_MINUTE_MOST = 10_000
+LIMIT_MOST = 10_000_000
 TEXT_MOST = 254
 _HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _SPECIALS = re.compile(r'[][\\()<>@,:;".]')
@@ -60,6 +62,8 @@ class Told:
     username: str = ""
     password: str | None = None
     per_minute: str = ""
+    per_hour: str = ""
+    per_day: str = ""
 
 
 def fixed(settings: Settings) -> Fixed:
@@ -93,7 +97,8 @@ def password_is_lost(settings: Settings, row: MailSettings) -> bool:
 
 def _readable_url(settings: Settings, row: MailSettings) -> str:
     password = unseal(settings, row.sealed_password) if row.sealed_password else None
-    url = _url(row.host or "", row.port, row.tls or "", row.username, password, row.per_minute)
+    limits = {"per_minute": row.per_minute, "per_hour": row.per_hour, "per_day": row.per_day}
+    url = _url(row.host or "", row.port, row.tls or "", row.username, password, limits)
     try:
         RelayAddress.parse(url)
     except ValueError:
@@ -102,10 +107,12 @@ def _readable_url(settings: Settings, row: MailSettings) -> str:
     return url
 
 
-def _url(host: str, port: int | None, tls: str, username: str | None, password: str | None, per_minute: int | None) -> str:
+def _url(
+    host: str, port: int | None, tls: str, username: str | None, password: str | None, limits: Mapping[str, int | None]
+) -> str:
     """As CRM_SMTP_URL. Without its password there is no user either: the server then says that it wants one."""
     who = f"{percent(username, safe='')}:{percent(password, safe='')}@" if username and password is not None else ""
-    pace = f"&per_minute={per_minute}" if per_minute else ""
+    pace = "".join(f"&{name}={most}" for name, most in limits.items() if most)
     return f"smtp://{who}{f'[{host}]' if ':' in host else host}:{port}?tls={tls}{pace}"
 
 
@@ -134,6 +141,7 @@ def save(session: Session, settings: Settings, told: Told, version: int | None =
     if relay is not None:
         row.host, row.port, row.tls, row.username = relay.host, relay.port, relay.tls, relay.username
         row.sealed_password, row.per_minute = relay.sealed_password, relay.per_minute
+        row.per_hour, row.per_day = relay.per_hour, relay.per_day
     session.flush()
     return row
 
@@ -148,6 +156,8 @@ class _Kept:
     username: str | None = None
     sealed_password: str | None = None
     per_minute: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
 
 
 def _sender(told: Told, faults: list[InvalidInput]) -> tuple[str, str | None]:
@@ -179,11 +189,13 @@ def _relay(told: Told, settings: Settings, row: MailSettings | None, faults: lis
     pace = None
     if told.per_minute.strip() or not local:
         pace = _number(told.per_minute, "per_minute", 2, PER_MINUTE_MOST, "relay_pace_invalid", faults)
+    hour = _number(told.per_hour, "per_hour", 1, LIMIT_MOST, "relay_limit_invalid", faults) if told.per_hour.strip() else None
+    day = _number(told.per_day, "per_day", 1, LIMIT_MOST, "relay_limit_invalid", faults) if told.per_day.strip() else None
     username = told.username.strip() or None
     if username and (len(username) > TEXT_MOST or not username.isprintable()):
         faults.append(InvalidInput("field_too_long", field="username", limit=TEXT_MOST))
     sealed = _password(told, settings, row, host, faults) if username else None
-    return _Kept(host, port, told.tls, username, sealed, pace)
+    return _Kept(host, port, told.tls, username, sealed, pace, hour, day)
 
 
 def _number(text: str, field: str, least: int, most: int, code: str, faults: list[InvalidInput]) -> int:

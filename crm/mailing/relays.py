@@ -5,11 +5,14 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from crm import clock
 from crm.config import RelayAddress, Settings
-from crm.database import insert_new
+from crm.database import insert_new, one_at_a_time
 from crm.errors import Unavailable
-from crm.mailing.models import Relay
+from crm.mailing.faults import Step
+from crm.mailing.models import Attempt, Delivery, DeliveryState, Relay, Send
 
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TROUBLES_THAT_PAUSE = 5
 """Troubles of the relay in a row after which a send pauses and says why."""
 RESTS = (2, 5, 15, 30, 60)
@@ -42,8 +45,7 @@ def way_out(settings: Settings) -> RelayAddress:
 
 def row_of(session: Session, settings: Settings) -> Relay:
     """The relay's row, made on first use, with the pace that the settings tell now."""
-    address = settings.relay
-    name = f"{address.host}:{address.port}" if address else "catcher"
+    address, name = settings.relay, _name(settings)
     per_minute = address.per_minute if address else None
     insert_new(session, Relay, [{"name": name, "next_slot": 0.0, "troubles": 0, "per_minute": None}], unique=["name"])
     relay = session.scalars(sa.select(Relay).where(Relay.name == name)).one()
@@ -51,6 +53,10 @@ def row_of(session: Session, settings: Settings) -> Relay:
         relay.per_minute = per_minute
         session.flush()
     return relay
+
+
+def _name(settings: Settings) -> str:
+    return f"{settings.relay.host}:{settings.relay.port}" if settings.relay else "catcher"
 
 
 def take_slot(session: Session, relay_id: int, per_minute: int, now: float) -> float:
@@ -64,6 +70,43 @@ def take_slot(session: Session, relay_id: int, per_minute: int, now: float) -> f
         sa.update(Relay).where(Relay.id == relay_id).values(next_slot=free + interval).returning(Relay.next_slot)
     ).scalar_one()
     return max(0.0, float(taken) - interval - now)
+
+
+def take_allowance(session: Session, relay_id: int, address: RelayAddress, most: int) -> int:
+    """How many of ``most`` mails may be handed over now by the limits per hour and day; when none, the relay rests until one may.
+
+    Counted from the ledger, inside the transaction that claims them: what any worker handed over, taken or refused, and what is
+    being handed over. Exact over all workers, since they count one at a time.
+    """
+    limits = [(period, most_in) for period, most_in in ((HOUR, address.per_hour), (DAY, address.per_day)) if most_in]
+    if not limits:
+        return most
+    one_at_a_time(session, f"relay-{relay_id}")
+    left, now, free = most, clock.now(), None
+    for period, most_in in limits:
+        handed = _handed_since(now - period)
+        count = session.scalar(sa.select(sa.func.count()).select_from(handed.subquery())) or 0
+        leaving = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENDING)) or 0
+        left = min(left, most_in - count - leaving)
+        if count >= most_in:
+            first: datetime = session.scalars(handed.order_by(Attempt.at).offset(count - most_in).limit(1)).one()
+            free = max(free or now, first + period)
+    if free is not None:
+        session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=free))
+    return max(0, left)
+
+
+def _handed_since(instant: datetime) -> sa.Select[datetime]:
+    """The instants at which a mail of a send that reaches people was handed over, its envelope at least."""
+    to_people = sa.select(Delivery.id).join(Send, Send.id == Delivery.send_id).where(Send.by_catcher.is_not(True))
+    handed = Attempt.step.in_((Step.RCPT.value, Step.DATA.value, Step.MESSAGE.value))
+    return sa.select(Attempt.at).where(Attempt.at > instant, handed, Attempt.delivery_id.in_(to_people))
+
+
+def resting_until(session: Session, settings: Settings) -> datetime | None:
+    """When the relay of the settings may be tried again; None: now."""
+    until: datetime | None = session.scalar(sa.select(Relay.resting_until).where(Relay.name == _name(settings)))
+    return until if until is not None and until > clock.now() else None
 
 
 def note_success(session: Session, relay_id: int) -> None:

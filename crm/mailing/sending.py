@@ -390,6 +390,10 @@ def _write_down_and_claim(
     statement = sa.select(Send.state).where(Send.id == work.send_id)
     if session.scalar(statement.with_for_update(read=True)) is not SendState.SENDING or work.over:
         return []
+    limit = relays.take_allowance(session, work.relay_id, work.way.address, limit)
+    if not limit:
+        work.resting = True
+        return []
     claimed = deliveries.claim(session, work.due, work.token, limit, work.way.lease)
     if any(one.contact_id not in work.values for one in claimed):
         ahead = deliveries.next_people(session, work.send_id, READ_AHEAD)

@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from crm.errors import Conflict, InvalidInput
 from crm.mailing import campaigns, deliveries, relays, sends
 from crm.mailing.deliveries import Settled
 from crm.mailing.faults import Reply, Step, judge
-from crm.mailing.models import Delivery, DeliveryState, Relay, SendContent, SendMode, SendState
+from crm.mailing.models import Attempt, Delivery, DeliveryState, Relay, SendContent, SendMode, SendState
 from crm.mailing.schemas import CampaignIn, SendIn, When
 from crm.people import consent, contacts
 from crm.people.models import Contact, EmailAddress, SuppressionReason
@@ -491,6 +492,26 @@ def test_never_lets_more_mails_leave_in_a_minute_than_told(database: Database, s
         assert sum(moment <= other < moment + 60 for other in leaving) <= limit
     whole = leaving[-1] - leaving[0]
     assert len(leaving) / whole * 60 >= limit - 1.5
+
+
+def test_hands_over_no_more_in_a_day_and_an_hour_than_told_whoever_asks(database: Database, settings: Settings) -> None:
+    far = settings.model_copy(update={"smtp_url": "smtp://127.0.0.1:25?tls=none&per_hour=3&per_day=8"})
+    send_id, start = order(database, far, 12), clock.now()
+    with running(MailServer(on_rcpt=lambda address: "550 5.1.1 unknown" if address == address_of(1) else None)) as server:
+        limits = {"per_hour": 3, "per_day": 8}
+        limited = replace(way(far, server), address=server.relay.model_copy(update=limits))
+        handed = []
+        for minutes in (0, 30, 61, 90, 125, 300, 24 * 60 + 5):
+            with time_machine.travel(start + timedelta(minutes=minutes)), ThreadPoolExecutor(2) as pool:
+                list(pool.map(lambda _: move(database, send_id, limited), range(2)))
+                move(database, send_id, limited)  # the next tick: now nothing is in the air
+                with database.session(write=False) as session:
+                    until = relays.resting_until(session, far)
+                    handed.append(session.scalar(sa.select(sa.func.count(Attempt.id))) or 0)
+                    assert until is not None
+                    assert until > clock.now()
+    assert handed == [3, 3, 6, 6, 8, 8, 11]
+    assert set(server.recipients.values()) == {1}
 
 
 @pytest.mark.parametrize("told", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "2020-01-01T00:00:00Z"])
