@@ -87,7 +87,7 @@ def send_now(page: Page, people: int) -> None:
     page.fill("#fecha", now.strftime("%Y-%m-%d"))
     page.fill("#hora", now.strftime("%H:%M"))
     page.fill("#numero", str(people))
-    page.click(f"text=Enviar a {people} personas")
+    page.click(f"text=Programar para {people} personas")
     page.wait_for_url(re.compile(r"/envios/\d+$"))
 
 

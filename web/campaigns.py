@@ -123,10 +123,11 @@ def _sends_of(campaign_ids: sa.Select[int], since: datetime | None) -> sa.Select
 
 
 def sends_of(session: Session, found: Sequence[Campaign]) -> dict[int, list[Send]]:
-    """The sends of some campaigns, newest first."""
+    """The sends of some campaigns, newest first, but orders that were taken back before anything left."""
     made: dict[int, list[Send]] = {}
     ids = [campaign.id for campaign in found]
-    for send in session.scalars(sa.select(Send).where(Send.campaign_id.in_(ids)).order_by(Send.id.desc())):
+    taken_back = sa.and_(Send.state == SendState.CANCELLED, Send.started_at.is_(None))
+    for send in session.scalars(sa.select(Send).where(Send.campaign_id.in_(ids), ~taken_back).order_by(Send.id.desc())):
         made.setdefault(send.campaign_id, []).append(send)
     return made
 

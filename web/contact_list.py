@@ -124,7 +124,8 @@ def _holds_text(text: str, *, in_addresses: bool) -> sa.ColumnElement[bool]:
 def _holds_word(word: str, column: Any) -> sa.ColumnElement[bool]:
     in_city = sa.select(City.id).where(contains(City.search_key, word))
     of_organization = sa.select(Post.contact_id).join(Organization).where(contains(Organization.key, word), Post.until.is_(None))
-    return sa.or_(contains(column, word), Contact.city_id.in_(in_city), Contact.id.in_(of_organization))
+    typed = contains(sa.func.lower(Contact.city_as_typed), word)
+    return sa.or_(contains(column, word), typed, Contact.city_id.in_(in_city), Contact.id.in_(of_organization))
 
 
 # --- the list ------------------------------------------------------------------------------------------------------------------

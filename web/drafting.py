@@ -258,7 +258,7 @@ def _choices(session: Session) -> dict[str, Any]:
         "block_words": BLOCK_WORDS,
         "block_parts": BLOCK_PARTS,
         "part_words": PART_WORDS,
-        "fields": fields.catalogue(),
+        "fields": fields.CATALOGUE.values(),
     }
 
 

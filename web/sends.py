@@ -85,6 +85,7 @@ def _live(request: Request, session: Session, send: Send, viewer: Viewer) -> dic
         "may_resume": send.state in RESUMABLE,
         "may_edit": send.started_at is None and send.state not in OVER,
         "seconds_left": _seconds_left(send),
+        "is_due": send.starts_at <= clock.now(),
         "would_reach": send.would_reach if send.state is SendState.HELD else None,
     }
 

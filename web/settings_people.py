@@ -19,8 +19,8 @@ from web.pages import counted, page
 HERE = "/ajustes/personas"
 ROLE_SENTENCES = {
     Role.READING: "Ve personas, campañas y resultados; las direcciones, con una parte oculta.",
-    Role.EDITING: "Además ve las direcciones y edita personas, segmentos, materiales y borradores.",
-    Role.COORDINATION: "Además importa listas y ordena envíos.",
+    Role.EDITING: "Ve todo, también las direcciones, y edita personas, segmentos, materiales y borradores.",
+    Role.COORDINATION: "Todo lo de edición, y además importa listas y ordena envíos.",
     Role.PRIVACY: "Ve todo y decide sobre consentimientos y bloqueos; no edita ni envía.",
     Role.ADMINISTRATION: "Todo lo de coordinación, y además cuentas, claves de API y correo saliente.",
 }

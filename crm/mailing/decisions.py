@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import campaigns, fields, segments, sends
+from crm.mailing import campaigns, segments, sends
 from crm.mailing.deliveries import DECIDED
 from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Audience, CampaignIn, TextBlock, VariantIn
@@ -145,5 +145,5 @@ def write_erratum(session: Session, send_id: int) -> Campaign:
 def _erratum(language: Language, subject: str) -> VariantIn:
     """What a correction of a mail begins with, in the language that the mail was in."""
     own, text = ERRATA[language]
-    body = "{{ saludo }}\n\n" + text.format(subject=fields.named(subject))
+    body = "{{ saludo }}\n\n" + text.replace("{subject}", subject.strip())
     return VariantIn(language=language, subject=own, blocks=[TextBlock(type="text", body=body)])

@@ -27,6 +27,8 @@ class MergeField:
     name: str
     label: str
     example: str
+    fallbacks: tuple[str, str] = ("", "")
+    """What a form writes beside it for who has none, in Spanish and in English."""
     kind: Literal["text", "link"] = "text"
 
 
@@ -44,11 +46,11 @@ CATALOGUE = {
         MergeField("nombre", "Como desea que le llamen", "Ana"),
         MergeField("nombre_completo", "Nombre y apellidos", "Ana Núñez de la O"),
         MergeField("saludo", "Saludo completo, con sus dos puntos", "Hola, Ana:"),
-        MergeField("ciudad", "Ciudad donde vive", "Los Ángeles"),
-        MergeField("pais", "País donde vive", "Estados Unidos"),
-        MergeField("organizacion", "Organización a la que pertenece", "Club Chilango"),
-        MergeField("cargo", "Cargo en esa organización", "presidenta"),
-        MergeField("enlace_baja", "Enlace personal para darse de baja", "https://…/p/baja/…", "link"),
+        MergeField("ciudad", "Ciudad donde vive", "Los Ángeles", ("su ciudad", "your city")),
+        MergeField("pais", "País donde vive", "Estados Unidos", ("su país", "your country")),
+        MergeField("organizacion", "Organización a la que pertenece", "Club Chilango", ("su organización", "your organization")),
+        MergeField("cargo", "Cargo en esa organización", "presidenta", ("su cargo", "your post")),
+        MergeField("enlace_baja", "Enlace personal para darse de baja", "https://…/p/baja/…", kind="link"),
     )
 }
 
@@ -102,7 +104,8 @@ def _values(contact: Contact, language: Language) -> dict[str, str]:
         "nombre": names.wished_name(contact),
         "nombre_completo": names.display_name(contact),
         "saludo": names.greeting(contact, language),
-        "ciudad": contact.city.name if contact.city else contact.city_as_typed,
+        # What was typed of an unknown city may be misspelt: it is for staff to mend, not to print.
+        "ciudad": contact.city.name if contact.city else None,
         "pais": places.country_name(country, language.value) if country else None,
         "organizacion": post.organization.name if post else None,
         "cargo": post.title if post else None,

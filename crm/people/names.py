@@ -40,10 +40,10 @@ def wished_name(person: Named) -> str:
 
 
 def greeting(person: Named, language: Language) -> str:
-    """The whole greeting with its colon; a feminine or masculine form only when the person chose it."""
+    """The whole greeting with its colon (in English its comma); a feminine or masculine form only when the person chose it."""
     name = wished_name(person)
     if language is Language.ENGLISH:
-        return f"Hello, {name}:" if name else "Hello:"
+        return f"Hello {name}," if name else "Hello,"
     if person.treatment is Treatment.NEUTRAL and display_name(person):
         return f"Reciba un cordial saludo, {display_name(person)}:"
     if person.treatment in (Treatment.ESTIMADA, Treatment.ESTIMADO) and name:

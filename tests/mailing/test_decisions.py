@@ -94,7 +94,15 @@ def test_asks_for_a_reason_and_leaves_a_cancelled_send_alone(database: Database,
 def test_writes_a_correction_to_exactly_those_who_may_have_it(database: Database, settings: Settings, sent: int) -> None:
     with database.session() as session:
         draft = decisions.write_erratum(session, sent)
+        send = sends.get(session, sent)
+        send.state, ended = SendState.SENDING, send.state
+        session.flush()
         review = campaigns.review(session, draft, settings)
+        assert "correction_too_early" in {problem.code for problem in review.problems}, "somebody may still get the first"
+        send.state = ended
+        session.flush()
+        review = campaigns.review(session, draft, settings)
+        assert "correction_too_early" not in {problem.code for problem in review.problems}
         assert review.recipients == 6, "five accepted and the one in doubt"
         segments.get(session, draft.include[0]).name = "Con otro nombre"
         again = decisions.write_erratum(session, sent)

@@ -294,7 +294,7 @@ def test_sends_a_test_only_to_the_staff_and_tells_who_received_it(visit: Visitor
         assert refused.status_code == 422
         page = client.post(f"/campanas/{written}/prueba", data={"correo": "coordination@example.org", **csrf_of(client)}).text
         assert list(server.recipients) == ["coordination@example.org"]
-    assert "La aceptó el servidor para Laura Guzmán" in page
+    assert "El servidor aceptó la prueba para Laura Guzmán" in page
     with database.session(write=False) as session:
         assert [trial.accepted for trial in session.scalars(sa.select(Trial))] == [True]
 

@@ -172,7 +172,7 @@ def test_refuses_a_file_that_is_no_list(visit: Visitor, name: str, body: bytes, 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"basis": "stated", "evidence": "Taller"}, "Elija para qué dio su consentimiento"),
+        ({"basis": "stated", "evidence": "Taller"}, "Elija para qué se dio el consentimiento"),
         ({"basis": "stated", "purposes": ["newsletter"], "evidence": " "}, "Escriba cómo consta"),
         ({**STATED, "agreed_on": "2126-01-01"}, "Esa fecha aún no llega"),
         ({**STATED, "agreed_on": "ayer"}, "Esa fecha no existe"),

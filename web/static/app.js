@@ -58,7 +58,8 @@ document.addEventListener("focusin", (event) => {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-insert]");
   if (!button || !lastTyped?.isConnected) return;
-  lastTyped.setRangeText(button.dataset.insert, lastTyped.selectionStart, lastTyped.selectionEnd, "end");
+  const inEnglish = lastTyped.closest("[lang]").lang === "en";
+  lastTyped.setRangeText(inEnglish ? button.dataset.insertEn : button.dataset.insert, lastTyped.selectionStart, lastTyped.selectionEnd, "end");
   lastTyped.focus();
   lastTyped.dispatchEvent(new InputEvent("input", { bubbles: true }));
 });
