@@ -123,10 +123,7 @@ def work(worker: Worker) -> None:
     On SQLite the caller holds the lock file: no other worker lives, so what the last one was handing over when it died is
     in doubt at once, without waiting for its lease.
     """
-    for token, marks in flight.left_behind(worker.settings.data_dir):
-        if marks is not None:
-            with worker.database.session() as session:
-                deliveries.recover(session, token, marks)
+    _recover(worker)
     with worker.database.session() as session:
         if worker.settings.uses_sqlite:
             deliveries.expire(session, everything=True)
@@ -166,6 +163,14 @@ def _launch(worker: Worker) -> None:
     DBOS.register_queue(QUEUE, worker_concurrency=SENDS_AT_ONCE, polling_interval_sec=0.5)
 
 
+def _recover(worker: Worker) -> None:
+    """Settle what the runs that are gone had in the air, by their flight recorders."""
+    for token, marks in flight.left_behind(worker.settings.data_dir):
+        if marks is not None:
+            with worker.database.session() as session:
+                deliveries.recover(session, token, marks)
+
+
 def _tick_until_stopped(worker: Worker) -> None:
     next_tidying, next_beat = clock.now(), clock.now() + BEAT
     while not worker.stopping.is_set():
@@ -185,6 +190,7 @@ def _tick_until_stopped(worker: Worker) -> None:
 
 def tick(worker: Worker) -> None:
     """Look at the rows that are due and enqueue their jobs."""
+    _recover(worker)
     with worker.database.session() as session:
         if expired := deliveries.expire(session):
             log.warning("leases_ran_out", deliveries=expired)

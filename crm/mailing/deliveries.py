@@ -177,6 +177,15 @@ def fail(session: Session, delivery_id: int, token: str, reason: str) -> None:
     )
 
 
+def leave_open(session: Session, delivery_id: int, token: str, *, in_doubt: bool) -> None:
+    """Put a claimed mail whose answer could not be written in doubt if its content left, else back."""
+    if not in_doubt:
+        release(session, token, Delivery.id == delivery_id)
+        return
+    held = sa.update(Delivery).where(Delivery.id == delivery_id, Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+    session.execute(held.values(**_IN_DOUBT, settled_at=clock.now()))
+
+
 def _is_over() -> sa.ColumnElement[bool]:
     """Whether the send of a delivery was cancelled: nothing of it may be open again."""
     return sa.exists().where(Send.id == Delivery.send_id, Send.state == SendState.CANCELLED)

@@ -56,6 +56,8 @@ class Outgoing:
     """Whether a byte of its content may have left."""
     refusal: Reply | None = None
     """The first answer that refused it, while the others of its envelope are still to come."""
+    has_recipient: bool = True
+    """Whether its recipient may have been taken, whatever else was refused."""
 
 
 class Source(Protocol):
@@ -64,8 +66,8 @@ class Source(Protocol):
     def take(self) -> Outgoing | None:
         """The next mail that may leave now."""
 
-    def begun(self, mail: Outgoing) -> None:
-        """The first byte of its content is about to leave."""
+    def begun(self, mail: Outgoing) -> bool:
+        """The first byte of its content is about to leave; False: it may not any more."""
 
     def ended(self, mail: Outgoing, reply: Reply | None) -> None:
         """What the server said of it. None: nothing of it left and nobody is to blame. Code 0: no answer could be read; at
@@ -105,7 +107,7 @@ class Exchange(asyncio.Protocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._expected: deque[tuple[_Ask, Outgoing | None]] = deque()
         self._heard, self._words, self._more = b"", [b""][:0], False
-        self._idle, self._leaving = True, False
+        self._idle, self._leaving, self._timed_out = True, False, False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
@@ -170,7 +172,7 @@ class Exchange(asyncio.Protocol):
             return Reply(Step.MESSAGE, 0)
         if mail.refusal is not None:
             return mail.refusal
-        patience_ended = ask is _Ask.MAIL and self.accepted > 0
+        patience_ended = ask is _Ask.MAIL and self.accepted > 0 and not self._timed_out
         return Reply(ask.value, 0) if is_first and not patience_ended else None
 
     # --- time ---------------------------------------------------------------------------------------------------------------
@@ -179,6 +181,9 @@ class Exchange(asyncio.Protocol):
         """Give the answer that is waited for its time."""
         ask = self._expected[0][0]
         self._deadline = self._loop.time() + (self.timeouts.message if ask is _Ask.MESSAGE else self.timeouts.step)
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._look)
 
@@ -187,6 +192,7 @@ class Exchange(asyncio.Protocol):
         if not self._expected or not self.is_open:
             return
         if self._loop.time() >= self._deadline:
+            self._timed_out = True
             self._hang_up()
         else:
             self._timer = self._loop.call_at(self._deadline, self._look)
@@ -209,8 +215,10 @@ class Exchange(asyncio.Protocol):
         while not self._leaving and (mail := self.source.take()) is not None:
             if not mail.recipient.isascii() and not self.offers.utf8:
                 self.source.ended(mail, Reply(Step.RCPT, 553, "5.6.7 SMTPUTF8 not offered"))
-            elif _FORBIDDEN.search(mail.recipient) or _FORBIDDEN.search(mail.sender):
+            elif _FORBIDDEN.search(mail.recipient):
                 self.source.ended(mail, Reply(Step.RCPT, 553, "5.1.3 not an address"))
+            elif _FORBIDDEN.search(mail.sender):
+                self.source.ended(mail, Reply(Step.MAIL, 553, "5.1.7 the sender is not an address"))
             else:
                 return mail
         return None
@@ -255,6 +263,8 @@ class Exchange(asyncio.Protocol):
         taken = code in {_Ask.MAIL: (250,), _Ask.RCPT: (250, 251), _Ask.DATA: (354,)}[ask]
         if not taken and mail.refusal is None:
             mail.refusal = Reply(ask.value, code, text)
+        if ask is _Ask.RCPT and code >= 400:
+            mail.has_recipient = False
         if ask is _Ask.DATA:
             return self._may_write(mail, taken)
         if not self.offers.pipelining:
@@ -293,7 +303,9 @@ class Exchange(asyncio.Protocol):
             self._content(mail)
             return
         self.source.ended(mail, mail.refusal)
-        if taken:  # every recipient was refused and it waits for content all the same (RFC 2920, 3.1)
+        if taken and mail.has_recipient:  # a lone dot would reach somebody, as an empty mail
+            self._hang_up()
+        elif taken:  # every recipient was refused and it waits for content all the same (RFC 2920, 3.1)
             self._say(b".\r\n", (_Ask.VOID, None))
         else:
             self._next(b"RSET\r\n")
@@ -303,11 +315,13 @@ class Exchange(asyncio.Protocol):
         if self._more:  # it answered what nobody asked: nothing of the content leaves
             self.source.ended(mail, Reply(Step.DATA, 0))
             return self._hang_up()
+        if not self.source.begun(mail):
+            self.source.ended(mail, None)
+            return self._hang_up()
         mail.is_begun = True
-        self.source.begun(mail)
+        self._expected.append((_Ask.MESSAGE, mail))
         following = self._take() if self.offers.pipelining else None
         words, asks = self._envelope(following) if following else (b"", [])
-        self._expected.append((_Ask.MESSAGE, mail))
         self._expected.extend(asks)
         self.transport.writelines([mail.content, b".\r\n" + words])
         self._wait()
@@ -341,11 +355,17 @@ class One:
         mail, self._mail = self._mail, None
         return mail
 
-    def begun(self, mail: Outgoing) -> None:
+    def begun(self, mail: Outgoing) -> bool:
         """Nothing is recorded of it."""
+        return True
 
     def ended(self, mail: Outgoing, reply: Reply | None) -> None:
         self.reply.set_result(reply or Reply(Step.MAIL, 0))
 
     def rests(self, exchange: Any) -> None:
         """There is no other mail."""
+
+    def nobody_answers(self) -> None:
+        """The connection closed; if it has said nothing of the mail, it never will."""
+        if not self.reply.done():
+            self.reply.set_result(Reply(Step.MAIL, 0))

@@ -154,6 +154,8 @@ def judge(reply: Reply) -> Judgement:
         return Judgement(Verdict.SYSTEM, reason)
     if reply.code == 421:
         return Judgement(Verdict.SYSTEM, "relay_closed")
+    if reply.code < 400:  # an answer to another question than ours
+        return Judgement(Verdict.SYSTEM, "relay_out_of_order")
     told = _by_enhanced(reply.enhanced)
     if reply.step in {Step.CONNECT, Step.MAIL}:
         return _of_the_relay(reply, told)

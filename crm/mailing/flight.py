@@ -7,6 +7,7 @@ the three apart and asks nobody. After a power cut it is not: the file is believ
 
 import fcntl
 import mmap
+import os
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
@@ -17,6 +18,7 @@ PLACES = 32_768
 """Mails between their first byte and the commit that says what became of them; far more than ever leave at once."""
 _PLACE = struct.Struct("=qB")
 _HEAD = 64
+_UNFINISHED = ".new"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -33,9 +35,11 @@ class Flight:
         folder = data_dir / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / name
-        self._file = self.path.open("w+b")
+        unnamed = folder / f"{name}{_UNFINISHED}"
+        self._file = unnamed.open("w+b")
         fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._file.truncate(_HEAD + PLACES * _PLACE.size)
+        os.posix_fallocate(self._file.fileno(), 0, _HEAD + PLACES * _PLACE.size)  # a full disk says so now, not by a signal
+        unnamed.rename(self.path)  # who finds it finds it locked
         self._map = mmap.mmap(self._file.fileno(), 0)
         self._map[:_HEAD] = boot().encode().ljust(_HEAD, b"\0")
         self._free = list(range(PLACES - 1, -1, -1))
@@ -80,7 +84,13 @@ def left_behind(data_dir: Path) -> Iterator[tuple[str, dict[int, Mark] | None]]:
     Each file is removed once the caller asks for the next one; those of processes that live are passed over.
     """
     for path in sorted((data_dir / FOLDER).glob("*")):
-        with path.open("rb") as file:
+        if path.suffix == _UNFINISHED:
+            continue
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # its run has just ended
+            continue
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -92,4 +102,5 @@ def left_behind(data_dir: Path) -> Iterator[tuple[str, dict[int, Mark] | None]]:
 def _read(recorded: bytes) -> dict[int, Mark] | None:
     if len(recorded) != _HEAD + PLACES * _PLACE.size or not boot() or recorded[:_HEAD].rstrip(b"\0") != boot().encode():
         return None
-    return {number: Mark(mark) for number, mark in _PLACE.iter_unpack(recorded[_HEAD:]) if mark}
+    marks = ((number, mark) for number, mark in _PLACE.iter_unpack(recorded[_HEAD:]) if mark)
+    return {number: Mark.ACCEPTED if mark == Mark.ACCEPTED else Mark.BEGUN for number, mark in marks}

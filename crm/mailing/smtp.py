@@ -45,7 +45,7 @@ async def connect(
         client.close()
         await asyncio.sleep(0.01)  # the loop says goodbye to the socket before it may be closed itself
         raise ConnectionFailed(_reply_of(error)) from error
-    if not isinstance(client.transport, asyncio.Transport):
+    if not isinstance(client.transport, asyncio.Transport) or client.transport.is_closing():
         raise ConnectionFailed(Reply(Step.CONNECT, 0))
     return Exchange(client.transport, _offers_of(client), source, timeouts)
 
@@ -65,6 +65,7 @@ async def hand_over(
         exchange = await connect(relay, source, timeouts=timeouts, tls_context=tls_context)
     except ConnectionFailed as error:
         return error.reply
+    exchange.closed.add_done_callback(lambda _: source.nobody_answers())
     exchange.go_on()
     try:
         return await source.reply

@@ -47,8 +47,9 @@ class Given:
     def take(self) -> Outgoing | None:
         return self.mails.popleft() if self.mails else None
 
-    def begun(self, mail: Outgoing) -> None:
+    def begun(self, mail: Outgoing) -> bool:
         assert mail.recipient not in self.told
+        return True
 
     def ended(self, mail: Outgoing, reply: Reply | None) -> None:
         assert mail.recipient not in self.told
