@@ -51,11 +51,11 @@ def growth(points: Sequence[tuple[datetime, int]]) -> Markup:
     """A sum that grows over time, as an area under its line; instants as the clock of the reader tells them, without a zone."""
     span = points[-1][0] - points[0][0]
     written = "%H:%M:%S" if span < timedelta(minutes=4) else "%H:%M" if span < timedelta(days=1) else "%d/%m %H:%M"
-    hours = {"tickCount": 3, "format": written, "labelOverlap": True, "labelFlush": True, "labelFontSize": 14, "grid": False}
-    people = {"tickCount": 4, "format": ",d", "tickMinStep": 1, "labelFontSize": 14}
+    hours = {"tickCount": 3, "format": written, "labelOverlap": True, "labelFlush": True, "grid": False}
+    people = {"tickCount": 4, "format": ",d", "tickMinStep": 1}
     spec = {
         "data": {"values": [{"at": f"{at.isoformat()}Z", "value": value} for at, value in points]},
-        "width": 480,
+        "width": 540,
         "height": 170,
         "mark": {
             "type": "area",
