@@ -28,9 +28,10 @@ from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
 from crm.mailing import deliveries, flight, import_results, outgoing, relays, sends
+from crm.mailing.drain import Way
 from crm.mailing.models import Send, SendState
 from crm.mailing.models import Worker as WorkerRow
-from crm.mailing.sending import Way, drain
+from crm.mailing.sending import drain
 from crm.people import uploads
 from crm.people.models import Import
 from crm.staff import clients

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from crm.errors import NotFound
-from web.pages import page
+from web.pages import is_fragment, page
 
 MANUAL = Path(__file__).parent.parent / "docs" / "manual"
 FIRST = "README"
@@ -36,7 +36,8 @@ def read(request: Request, name: Annotated[str, InPath(max_length=40, pattern=r"
 
 def _shown(request: Request, name: str) -> Response:
     title, body = manual_page(name)
-    return page(request, "help/page.html", {"title": title, "body": body, "is_first": name == FIRST, "pages": pages()})
+    template = "help/beside.html" if is_fragment(request) else "help/page.html"
+    return page(request, template, {"title": title, "body": body, "is_first": name == FIRST, "pages": pages()})
 
 
 @cache

@@ -16,7 +16,7 @@ from crm.cli.edge import console, opened, read_settings, told
 from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.mailing import outgoing, relays
-from crm.mailing.sending import Way
+from crm.mailing.drain import Way
 from crm.staff import accounts
 from crm.staff.models import Role
 from crm.staff.rights import ROLE_WORDS

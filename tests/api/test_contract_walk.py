@@ -17,7 +17,8 @@ from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.mailing import sends
-from crm.mailing.sending import Way, drain
+from crm.mailing.drain import Way
+from crm.mailing.sending import drain
 from crm.people.models import Contact
 from crm.server import build
 from crm.staff import accounts

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from crm.config import Settings
 from crm.database import Database
 from crm.mailing import campaigns, segments, sending, sends
+from crm.mailing.drain import Way
 from crm.mailing.exchange import Timeouts
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Segment, Send, SendMode
 from crm.mailing.schemas import CampaignIn, SendIn, When
 from crm.mailing.segment_schemas import SegmentIn
-from crm.mailing.sending import Way
 from crm.people.models import Purpose
 from crm.people.taking_in import take_in_many
 from tests.mailing.mail_server import MailServer

@@ -14,10 +14,12 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.mailing import deliveries, flight, sending, sends, smtp
+from crm.mailing import drain as drain_module
+from crm.mailing.drain import Way
 from crm.mailing.exchange import Outgoing, Timeouts
 from crm.mailing.faults import Reply, Step
 from crm.mailing.models import Delivery, DeliveryState, Relay, SendState
-from crm.mailing.sending import Way
+from crm.mailing.rounds import write_down_and_claim
 from crm.people import consent
 from tests.mailing.factories import begun, states
 from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, rude, silent
@@ -142,7 +144,7 @@ def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, se
 
 
 def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    send_id, build, built = order(database, settings), sending._build, list[int]()
+    send_id, build, built = order(database, settings), drain_module._build, list[int]()
 
     def build_but_one(work: Any, claimed: Any) -> bytes:
         built.append(claimed.id)
@@ -150,7 +152,7 @@ def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings:
             raise TypeError("a fault of ours")
         return build(work, claimed)
 
-    monkeypatch.setattr(sending, "_build", build_but_one)
+    monkeypatch.setattr(drain_module, "_build", build_but_one)
     with rude(RudeServer()) as server:
         drain(database, settings, send_id, server)
     with database.session(write=False) as session:
@@ -181,7 +183,7 @@ def test_what_is_in_doubt_stays_in_doubt_when_the_process_is_killed(database: Da
         work = sending._prepared(database, send_id, Way(settings, server.relay), lambda: False)
         assert work is not None
         with database.session() as session:
-            told = sending._write_down_and_claim(session, work=work, answers=[], limit=1, held=None)
+            told = write_down_and_claim(session, work=work, answers=[], limit=1, held=None)
         work.permitted.extend((one, clock.now()) for one in told.claimed)
         mail = work.take()
         assert isinstance(mail, Outgoing)

@@ -370,6 +370,22 @@ def test_imports_a_list_with_scripts_off(browser: Browser, site: Site) -> None:
     page.context.close()
 
 
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_help_stands_beside_what_is_being_typed(browser: Browser, site: Site, size: tuple[int, int]) -> None:
+    visit = signed_in(browser, site, size)
+    page = visit.page
+    page.goto("/personas/nueva")
+    page.fill("#given_names", "Ana")
+    page.click("#open-help")
+    expect(page.locator("#help-title")).to_be_focused()
+    expect(page.locator("#help")).to_contain_text("persona")
+    assert visit.axe() == []
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_empty()
+    expect(page.locator("#open-help")).to_be_focused()
+    assert page.input_value("#given_names") == "Ana"
+
+
 def test_a_colleague_is_invited_promoted_and_disabled(browser: Browser, site: Site) -> None:
     boss = signed_in(browser, site)
     boss.page.goto("/ajustes/personas")

@@ -13,9 +13,9 @@ from crm import clock, jobs, sealing
 from crm.config import Settings
 from crm.database import Database
 from crm.mailing import outgoing, relays, sending, sends
+from crm.mailing.drain import Way
 from crm.mailing.models import MailSettings, Send
 from crm.mailing.schemas import SendIn
-from crm.mailing.sending import Way
 from crm.staff import accounts, clients, sign_in
 from crm.staff.models import Account, ApiClient, Invitation, Role, StaffSession
 from tests.mailing.factories import NOW, begun, campaign, network

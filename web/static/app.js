@@ -78,6 +78,27 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// Help stands beside the page until it is closed; what was being typed stays.
+const help = () => document.getElementById("help");
+const closeHelp = () => {
+  if (!help()?.childElementCount) return false;
+  help().replaceChildren();
+  help().dataset.told = "";
+  document.getElementById("open-help")?.focus();
+  return true;
+};
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-close-help]")) closeHelp();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && help()?.contains(event.target)) closeHelp();
+});
+document.addEventListener("htmx:after:swap", () => {
+  const title = document.getElementById("help-title");
+  if (title && !help().dataset.told) title.focus();
+  if (help()) help().dataset.told = title ? "1" : "";
+});
+
 // Ctrl+Enter saves the form in which one is typing.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form) {

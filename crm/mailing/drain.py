@@ -1,0 +1,186 @@
+"""A run over one send: how mails leave, what is claimed, given to a connection and answered, and the source of its connections."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.config import RelayAddress, Settings
+from crm.database import Database
+from crm.keys import Keys
+from crm.mailing import links, signing
+from crm.mailing.compiling import Compiled
+from crm.mailing.deliveries import Claimed
+from crm.mailing.exchange import Exchange, Outgoing, Timeouts
+from crm.mailing.faults import Reply, Step, Verdict, judge
+from crm.mailing.flight import Flight
+from crm.mailing.signing import Signer
+from crm.mailing.splicing import Envelope, SenderLine, build
+from crm.people.models import Language
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(minutes=15)
+"""Longer than a mail and the one before it may take at every time-out: a living worker never loses what it holds. Content whose
+answer could come after the end of the lease does not leave."""
+BEGUN_WITHIN = timedelta(seconds=60)
+"""A claim that nothing came of for so long goes back: the server has become slow, or this process was asleep."""
+LOCAL_CONNECTIONS = 4
+FAR_CONNECTIONS = 2
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How mails leave: the relay, who signs, and for how long a claim holds."""
+
+    settings: Settings
+    address: RelayAddress
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    lease: timedelta = LEASE
+
+    @property
+    def connections(self) -> int:
+        return LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS
+
+
+@dataclass(eq=False)
+class Mail(Outgoing):
+    """A claimed delivery on its way."""
+
+    claimed: Claimed | None = None
+    claimed_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said of a mail; None: nothing of it left. ``fault`` is why we could not even build it."""
+
+    claimed: Claimed
+    reply: Reply | None
+    fault: str | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return self.reply is not None and self.reply.step is Step.MESSAGE and self.reply.code == 250  # as `judge` has it
+
+
+@dataclass(eq=False)
+class Drain:
+    """One run over one send; the source of its connections' mails. Ends when nothing is due, the send is not `sending` any
+    more, or the relay must rest. The loop's thread alone changes it, but for `resting`, which only ever becomes true."""
+
+    database: Database
+    way: Way
+    send_id: int
+    relay_id: int
+    per_minute: int | None
+    feedback: str
+    compiled: dict[Language, Compiled]
+    sender: SenderLine
+    signers: Sequence[Signer]
+    keys: Keys
+    due: sa.Select[int, str | None]
+    should_stop: Callable[[], bool]
+    token: str
+    flight: Flight
+    values: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Values of people whose mails are next, read ahead in one go."""
+    permitted: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
+    """Claimed, and not begun; since when."""
+    flying: dict[int, Claimed] = field(default_factory=dict)
+    """Given to a connection that has not told yet what became of them."""
+    answers: list[Answer] = field(default_factory=list)
+    """What the server said and the ledger does not know yet."""
+    idle: list[Exchange] = field(default_factory=list)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    enough: int = 0
+    """While so many are permitted the ledger is left alone, so that many share a commit."""
+    praised_at: float = 0.0
+    """When the relay was last told that it is well."""
+    connected: int = 0
+    closing: bool = False
+    """The run has ended; a line that did not hear of its end, because its own work ended at that moment, sees it here."""
+    resting: bool = False
+    accepted: int = 0
+
+    @property
+    def over(self) -> bool:
+        return self.closing or self.resting or self.should_stop()
+
+    # --- the source of the connections; see `exchange.Source` ---------------------------------------------------------------
+
+    def take(self) -> Mail | None:
+        while self.permitted and not self.over:
+            claimed, since = self.permitted.popleft()
+            if clock.now() - since > BEGUN_WITHIN:
+                self.answers.append(Answer(claimed, None))
+                continue
+            try:
+                content = _build(self, claimed)
+            except Exception as error:  # whatever it is, it fails alone: it must not keep the others from leaving
+                log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
+                self.answers.append(Answer(claimed, None, "not_buildable"))
+                continue
+            self.flying[claimed.id] = claimed
+            if len(self.permitted) == self.enough:
+                self.wake.set()
+            return Mail(self.sender.mailbox, claimed.address, content, claimed=claimed, claimed_at=since)
+        self.wake.set()
+        return None
+
+    def begun(self, mail: Outgoing) -> bool:
+        patience = timedelta(seconds=self.way.timeouts.message)
+        since = mail.claimed_at if isinstance(mail, Mail) else None
+        if since is None or clock.now() - since > self.way.lease - patience:
+            return False
+        self.flight.begun(_claimed(mail).id)
+        return True
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        claimed = _claimed(mail)
+        answer = Answer(claimed, reply)
+        del self.flying[claimed.id]
+        if reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT:
+            self.flight.ended(claimed.id, accepted=answer.is_accepted)
+        self.answers.append(answer)
+        if not answer.is_accepted or self.idle or self.per_minute is not None:
+            self.wake.set()
+
+    def rests(self, exchange: Exchange) -> None:
+        self.idle.append(exchange)
+        self.wake.set()
+
+
+def _claimed(mail: Outgoing) -> Claimed:
+    if not isinstance(mail, Mail) or mail.claimed is None:
+        raise TypeError("a mail that was not taken from this run")
+    return mail.claimed
+
+
+def _build(work: Drain, claimed: Claimed) -> bytes:
+    values = work.values.pop(claimed.contact_id)
+    unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
+    envelope = Envelope(
+        to_name=values.get("nombre_completo", ""),
+        to_address=claimed.address,
+        message_id=links.message_id(work.keys, claimed.id, work.sender.domain),
+        unsubscribe=unsubscribe,
+        feedback=work.feedback,
+        date=clock.now(),
+    )
+    mail = build(work.compiled[claimed.language], {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
+    return signing.signed(mail, work.sender.domain, work.signers)
+
+
+def in_transaction(work: Drain, deed: Callable[[Session], T]) -> T:
+    with work.database.session() as session:
+        return deed(session)
