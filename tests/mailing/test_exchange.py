@@ -25,7 +25,7 @@ from tests.mailing.factories import begun, states
 from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, rude, silent
 
 S = DeliveryState
-QUICK = Timeouts(step=1, message=1)
+QUICK, USUAL = Timeouts(step=1, message=1), Timeouts(step=20, message=20)
 PEOPLE = 40
 
 
@@ -34,7 +34,7 @@ def order(database: Database, settings: Settings, count: int = PEOPLE) -> int:
         return begun(session, settings, count).id
 
 
-def drain(database: Database, settings: Settings, send_id: int, server: RudeServer, timeouts: Timeouts = QUICK) -> None:
+def drain(database: Database, settings: Settings, send_id: int, server: RudeServer, timeouts: Timeouts = USUAL) -> None:
     """One run, which must end by itself."""
     until = time.monotonic() + 60
     sending.drain(database, send_id, Way(settings, server.relay, timeouts=timeouts), lambda: time.monotonic() > until)
@@ -48,7 +48,7 @@ def drain_until_quiet(database: Database, settings: Settings, send_id: int, serv
         with database.session() as session:
             session.execute(sa.update(Relay).values(resting_until=None, troubles=0))
             session.execute(sa.update(Delivery).values(due_at=clock.now()).where(Delivery.state == S.PENDING))
-        drain(database, settings, send_id, server)
+        drain(database, settings, send_id, server, QUICK)
         with database.session(write=False) as session:
             now = states(session, send_id)
         if now == before or set(now) <= {S.SENT, S.IN_DOUBT, S.FAILED}:
