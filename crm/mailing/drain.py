@@ -52,12 +52,12 @@ class Way:
         return LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, kw_only=True)
 class Mail(Outgoing):
     """A claimed delivery on its way."""
 
-    claimed: Claimed | None = None
-    claimed_at: datetime | None = None
+    claimed: Claimed
+    claimed_at: datetime
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Answer:
 @dataclass(eq=False)
 class Drain:
     """One run over one send; the source of its connections' mails. Ends when nothing is due, the send is not `sending` any
-    more, or the relay must rest. The loop's thread alone changes it, but for `resting`, which only ever becomes true."""
+    more, or the relay must rest. The loop's thread alone changes it, but for ``values`` and ``praised_at``, which the ledger's
+    thread fills in."""
 
     database: Database
     way: Way
@@ -100,7 +101,7 @@ class Drain:
     """Given to a connection that has not told yet what became of them."""
     answers: list[Answer] = field(default_factory=list)
     """What the server said and the ledger does not know yet."""
-    idle: list[Exchange] = field(default_factory=list)
+    idle: list["Exchange[Mail]"] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     enough: int = 0
     """While so many are permitted the ledger is left alone, so that many share a commit."""
@@ -137,33 +138,24 @@ class Drain:
         self.wake.set()
         return None
 
-    def begun(self, mail: Outgoing) -> bool:
-        patience = timedelta(seconds=self.way.timeouts.message)
-        since = mail.claimed_at if isinstance(mail, Mail) else None
-        if since is None or clock.now() - since > self.way.lease - patience:
+    def begun(self, mail: Mail) -> bool:
+        if clock.now() - mail.claimed_at > self.way.lease - timedelta(seconds=self.way.timeouts.message):
             return False
-        self.flight.begun(_claimed(mail).id)
+        self.flight.begun(mail.claimed.id)
         return True
 
-    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
-        claimed = _claimed(mail)
-        answer = Answer(claimed, reply)
-        del self.flying[claimed.id]
+    def ended(self, mail: Mail, reply: Reply | None) -> None:
+        answer = Answer(mail.claimed, reply)
+        del self.flying[mail.claimed.id]
         if reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT:
-            self.flight.ended(claimed.id, accepted=answer.is_accepted)
+            self.flight.ended(mail.claimed.id, accepted=answer.is_accepted)
         self.answers.append(answer)
         if not answer.is_accepted or self.idle or self.per_minute is not None:
             self.wake.set()
 
-    def rests(self, exchange: Exchange) -> None:
+    def rests(self, exchange: Exchange[Mail]) -> None:
         self.idle.append(exchange)
         self.wake.set()
-
-
-def _claimed(mail: Outgoing) -> Claimed:
-    if not isinstance(mail, Mail) or mail.claimed is None:
-        raise TypeError("a mail that was not taken from this run")
-    return mail.claimed
 
 
 def _build(work: Drain, claimed: Claimed) -> bytes:

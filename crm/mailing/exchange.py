@@ -10,7 +10,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 from crm.mailing.faults import Reply, Step
 
@@ -60,20 +60,23 @@ class Outgoing:
     """Whether its recipient may have been taken, whatever else was refused."""
 
 
-class Source(Protocol):
+M = TypeVar("M", bound=Outgoing)
+
+
+class Source(Protocol[M]):
     """Where an exchange gets its mails, and whom it tells what became of them; called in the loop's thread."""
 
-    def take(self) -> Outgoing | None:
+    def take(self) -> M | None:
         """The next mail that may leave now."""
 
-    def begun(self, mail: Outgoing) -> bool:
+    def begun(self, mail: M) -> bool:
         """The first byte of its content is about to leave; False: it may not any more."""
 
-    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+    def ended(self, mail: M, reply: Reply | None) -> None:
         """What the server said of it. None: nothing of it left and nobody is to blame. Code 0: no answer could be read; at
         Step.MESSAGE its content had left, at any other step it surely had not."""
 
-    def rests(self, exchange: "Exchange") -> None:
+    def rests(self, exchange: "Exchange[M]") -> None:
         """There was nothing to take; `Exchange.go_on` wakes it."""
 
 
@@ -97,16 +100,17 @@ class _Ask(Enum):
 _OF_ENVELOPE = (_Ask.MAIL, _Ask.RCPT, _Ask.DATA)
 
 
-class Exchange(asyncio.Protocol):
+class Exchange(asyncio.Protocol, Generic[M]):
     """The talk over one transport that is open, secured and signed in; it takes mails from its source until it is closed."""
 
-    def __init__(self, transport: asyncio.Transport, offers: Offers, source: Source, timeouts: Timeouts) -> None:
+    def __init__(self, transport: asyncio.Transport, offers: Offers, source: Source[M], timeouts: Timeouts) -> None:
         self.transport, self.offers, self.source, self.timeouts = transport, offers, source, timeouts
         self.accepted = 0
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
-        self._expected: deque[tuple[_Ask, Outgoing | None]] = deque()
-        self._heard, self._words, self._more = b"", [b""][:0], False
+        self._expected: deque[tuple[_Ask, M | None]] = deque()
+        self._heard, self._more = b"", False
+        self._words: list[bytes] = []
         self._idle, self._leaving, self._timed_out = True, False, False
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -166,7 +170,7 @@ class Exchange(asyncio.Protocol):
         if not self.closed.done():
             self.closed.set_result(None)
 
-    def _last_word(self, ask: _Ask, mail: Outgoing, *, is_first: bool) -> Reply | None:
+    def _last_word(self, ask: _Ask, mail: M, *, is_first: bool) -> Reply | None:
         """What a line that broke says of a mail."""
         if mail.is_begun:
             return Reply(Step.MESSAGE, 0)
@@ -199,7 +203,7 @@ class Exchange(asyncio.Protocol):
 
     # --- the talk -----------------------------------------------------------------------------------------------------------
 
-    def _say(self, words: bytes, *asks: tuple[_Ask, Outgoing | None]) -> None:
+    def _say(self, words: bytes, *asks: tuple[_Ask, M | None]) -> None:
         waits = bool(self._expected)
         self._expected.extend(asks)
         self.transport.write(words)
@@ -210,7 +214,7 @@ class Exchange(asyncio.Protocol):
         self._heard = b""
         self.transport.abort()
 
-    def _take(self) -> Outgoing | None:
+    def _take(self) -> M | None:
         """The next mail that this server can be given at all."""
         while not self._leaving and (mail := self.source.take()) is not None:
             if not mail.recipient.isascii() and not self.offers.utf8:
@@ -226,7 +230,7 @@ class Exchange(asyncio.Protocol):
     def _next(self, before: bytes = b"") -> None:
         """Begin another mail; ``before`` is an RSET that travels with its envelope."""
         mail = self._take()
-        reset: list[tuple[_Ask, Outgoing | None]] = [(_Ask.RESET, None)] if before else []
+        reset: list[tuple[_Ask, M | None]] = [(_Ask.RESET, None)] if before else []
         self._idle = mail is None and not reset
         if mail is not None:
             words, asks = self._envelope(mail)
@@ -236,7 +240,7 @@ class Exchange(asyncio.Protocol):
         else:
             self.source.rests(self)
 
-    def _envelope(self, mail: Outgoing) -> tuple[bytes, list[tuple[_Ask, Outgoing | None]]]:
+    def _envelope(self, mail: M) -> tuple[bytes, list[tuple[_Ask, M | None]]]:
         """What opens a transaction: all of it at once where the server takes that."""
         options = b"" if mail.recipient.isascii() else b" SMTPUTF8"
         if self.offers.eight_bit:
@@ -271,7 +275,7 @@ class Exchange(asyncio.Protocol):
             self._step(ask, mail)
         return None
 
-    def _sent_away(self, ask: _Ask, mail: Outgoing | None, text: str) -> None:
+    def _sent_away(self, ask: _Ask, mail: M | None, text: str) -> None:
         """The server hangs up. Before a new mail, after mails that it took, its patience had ended: nobody is to blame."""
         self._expected = deque((one, other) for one, other in self._expected if other is not mail)
         if mail is not None:
@@ -288,7 +292,7 @@ class Exchange(asyncio.Protocol):
         elif not self._expected:
             self._next()
 
-    def _step(self, ask: _Ask, mail: Outgoing) -> None:
+    def _step(self, ask: _Ask, mail: M) -> None:
         """In lockstep: the next command of the envelope, or a clean slate after a refusal."""
         if mail.refusal is not None:
             self.source.ended(mail, mail.refusal)
@@ -298,7 +302,7 @@ class Exchange(asyncio.Protocol):
         else:
             self._say(b"DATA\r\n", (_Ask.DATA, mail))
 
-    def _may_write(self, mail: Outgoing, taken: bool) -> None:
+    def _may_write(self, mail: M, taken: bool) -> None:
         if mail.refusal is None:
             self._content(mail)
             return
@@ -310,7 +314,7 @@ class Exchange(asyncio.Protocol):
         else:
             self._next(b"RSET\r\n")
 
-    def _content(self, mail: Outgoing) -> None:
+    def _content(self, mail: M) -> None:
         """Write the content, and the envelope of the mail after it."""
         if self._more:  # it answered what nobody asked: nothing of the content leaves
             self.source.ended(mail, Reply(Step.DATA, 0))
@@ -327,11 +331,10 @@ class Exchange(asyncio.Protocol):
         self._wait()
         return None
 
-    def _judged(self, mail: Outgoing, code: int, text: str) -> None:
+    def _judged(self, mail: M, code: int, text: str) -> None:
         self.source.ended(mail, Reply(Step.MESSAGE, code, text))
-        if 200 <= code <= 299:
-            self.accepted += 1
-        if not (code == 250 or 400 <= code <= 599):
+        self.accepted += code == 250
+        if code != 250 and not 400 <= code <= 599:
             self._hang_up()
         elif not self._expected:
             self._next(b"" if code == 250 else b"RSET\r\n")
@@ -342,30 +345,3 @@ def _clean(words: list[bytes]) -> str:
     text = b" ".join(words).decode("utf-8", "replace")
     text = text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())
-
-
-class One:
-    """A source of a single mail, for a test to one's own mailbox."""
-
-    def __init__(self, mail: Outgoing) -> None:
-        self._mail: Outgoing | None = mail
-        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-    def take(self) -> Outgoing | None:
-        mail, self._mail = self._mail, None
-        return mail
-
-    def begun(self, mail: Outgoing) -> bool:
-        """Nothing is recorded of it."""
-        return True
-
-    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
-        self.reply.set_result(reply or Reply(Step.MAIL, 0))
-
-    def rests(self, exchange: Any) -> None:
-        """There is no other mail."""
-
-    def nobody_answers(self) -> None:
-        """The connection closed; if it has said nothing of the mail, it never will."""
-        if not self.reply.done():
-            self.reply.set_result(Reply(Step.MAIL, 0))

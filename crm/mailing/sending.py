@@ -33,6 +33,7 @@ def drain(database: Database, send_id: int, way: Way, should_stop: Callable[[], 
 
 
 async def run(database: Database, send_id: int, way: Way, should_stop: Callable[[], bool] = lambda: False) -> int:
+    """`drain` in the loop that one is in."""
     work = _prepared(database, send_id, way, should_stop)
     if work is None:
         return 0

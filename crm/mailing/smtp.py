@@ -6,7 +6,7 @@ import ssl
 import aiosmtplib
 
 from crm.config import RelayAddress
-from crm.mailing.exchange import PATIENT, Exchange, Offers, One, Outgoing, Source, Timeouts, for_the_wire
+from crm.mailing.exchange import PATIENT, Exchange, M, Offers, Outgoing, Source, Timeouts, for_the_wire
 from crm.mailing.faults import Reply, Step
 
 LOCAL_NAME = "red-voto-chilango.localdomain"
@@ -22,8 +22,8 @@ class ConnectionFailed(Exception):
 
 
 async def connect(
-    relay: RelayAddress, source: Source, *, timeouts: Timeouts = PATIENT, tls_context: ssl.SSLContext | None = None
-) -> Exchange:
+    relay: RelayAddress, source: Source[M], *, timeouts: Timeouts = PATIENT, tls_context: ssl.SSLContext | None = None
+) -> Exchange[M]:
     """Connect, secure and sign in; the exchange that is returned takes its first mail at `go_on`. ConnectionFailed says why
     it could not."""
     client = aiosmtplib.SMTP(
@@ -60,7 +60,7 @@ async def hand_over(
     tls_context: ssl.SSLContext | None = None,
 ) -> Reply:
     """Give one mail to a server outside the ledger and return what it said, or what was heard at its door."""
-    source = One(Outgoing(sender, recipient, for_the_wire(content)))
+    source = _One(Outgoing(sender, recipient, for_the_wire(content)))
     try:
         exchange = await connect(relay, source, timeouts=timeouts, tls_context=tls_context)
     except ConnectionFailed as error:
@@ -71,6 +71,32 @@ async def hand_over(
         return await source.reply
     finally:
         await exchange.leave()
+
+
+class _One:
+    """A source of a single mail."""
+
+    def __init__(self, mail: Outgoing) -> None:
+        self._mail: Outgoing | None = mail
+        self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def take(self) -> Outgoing | None:
+        mail, self._mail = self._mail, None
+        return mail
+
+    def begun(self, mail: Outgoing) -> bool:
+        return True
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        self.reply.set_result(reply or Reply(Step.MAIL, 0))
+
+    def rests(self, exchange: Exchange[Outgoing]) -> None:
+        """There is no other mail."""
+
+    def nobody_answers(self) -> None:
+        """The connection closed; if it has said nothing of the mail, it never will."""
+        if not self.reply.done():
+            self.reply.set_result(Reply(Step.MAIL, 0))
 
 
 def _offers_of(client: aiosmtplib.SMTP) -> Offers:

@@ -55,7 +55,7 @@ class Given:
         assert mail.recipient not in self.told
         self.told[mail.recipient] = reply
 
-    def rests(self, exchange: Exchange) -> None:
+    def rests(self, exchange: Exchange[Outgoing]) -> None:
         self.is_told = True
 
 
