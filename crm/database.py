@@ -12,13 +12,13 @@ import shutil
 import sqlite3
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from pydantic_core import to_json
@@ -26,7 +26,7 @@ from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
 from crm import clock
 from crm.config import Settings
@@ -154,16 +154,21 @@ def contains(column: sa.ColumnElement[str] | Any, text: str) -> sa.ColumnElement
     return sa.and_(sa.true(), *(column.like(f"%{_escape_like(word)}%", escape="\\") for word in words))
 
 
+def titled(
+    session: Session, number: InstrumentedAttribute[int], title: InstrumentedAttribute[str], text: str, *, most: int = 5_000
+) -> list[tuple[int, str]]:
+    """(id, title) of the rows of a small table whose title holds every word of the text, newest first. There are hundreds at most:
+    titles are folded here, without a column."""
+    words = search_key(text).split()
+    rows = session.execute(sa.select(number, title).order_by(number.desc()).limit(most))
+    return [(row[0], row[1]) for row in rows if all(word in search_key(row[1]) for word in words)]
+
+
 def _escape_like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 # --- engine and sessions ---------------------------------------------------------------------------------------------------
-
-
-T = TypeVar("T")
-KEPT_MOST = 50
-"""Answers that a connection keeps."""
 
 
 class Database:
@@ -298,34 +303,6 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
-
-
-def kept(session: Session, question: Hashable, ask: Callable[[], T]) -> T:
-    """What ``ask`` reads from the database, or what it read before if nothing at all has changed since.
-
-    A connection keeps the answers of one state of the database, at most `KEPT_MOST`; a session that may write keeps none. What
-    hangs on today's date as well must not be asked this way.
-    """
-    if not session.info.get("reads"):
-        return ask()
-    connection = session.connection()
-    state, answers = connection.info.get("kept", (None, {}))
-    now = _state(connection)
-    if state != now or (len(answers) >= KEPT_MOST and question not in answers):
-        answers = {}
-        connection.info["kept"] = (now, answers)
-    if question not in answers:
-        answers[question] = ask()
-    answer: T = answers[question]
-    return answer
-
-
-def _state(connection: sa.Connection) -> tuple[Any, ...]:
-    """Something that is another once anything was committed: by others or by this connection on SQLite, by anyone on PostgreSQL."""
-    if connection.dialect.name == "postgresql":
-        return (connection.scalar(sa.select(sa.cast(sa.func.pg_current_snapshot(), sa.String))),)
-    driver: Any = connection.connection.driver_connection
-    return (connection.exec_driver_sql("PRAGMA data_version").scalar(), driver.total_changes)
 
 
 def one_at_a_time(session: Session, *names: str) -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from crm import clock, files, history
-from crm.database import KEPT_MOST, Base, Database, contains, kept, keyset_page, make_engine, make_job_engine, search_key, sort_key
+from crm.database import Base, Database, contains, keyset_page, make_engine, make_job_engine, search_key, sort_key
 from crm.errors import InvalidInput
+from crm.kept import KEPT_MOST, kept
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
 from crm.people import models as people

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from crm import clock
+from crm.database import titled
 from crm.mailing import campaigns
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from web.asked import address, search_of
@@ -32,7 +33,7 @@ WAITING = (SendState.SCHEDULED, SendState.HELD, SendState.SENDING, SendState.PAU
 def show(request: Request, session: SessionOf, cursor: Annotated[str | None, Query(max_length=200)] = None) -> Response:
     """Campaigns, newest first; by name, state and period."""
     told = Told.read(request.query_params)
-    found, following = campaigns.find(session, told.condition(), cursor=cursor, limit=PAGE_ROWS)
+    found, following = campaigns.find(session, told.condition(session), cursor=cursor, limit=PAGE_ROWS)
     sent = sends_of(session, found)
     context = {
         "campaigns": found,
@@ -73,8 +74,10 @@ class Told:
     def is_empty(self) -> bool:
         return not (self.text or self.state or self.period)
 
-    def condition(self) -> sa.ColumnElement[bool]:
-        parts = [_holds(self.text)] if self.text else []
+    def condition(self, session: Session) -> sa.ColumnElement[bool]:
+        parts: list[sa.ColumnElement[bool]] = []
+        if self.text:
+            parts = [Campaign.id.in_([number for number, _ in titled(session, Campaign.id, Campaign.name, self.text)])]
         parts += [_in_state(self.state)] if self.state else []
         since = self.since()
         parts += [_out_since(since) if self.state != "draft" else Campaign.changed_at >= since] if since else []
@@ -90,7 +93,7 @@ class Told:
 
     def sentence(self, session: Session) -> str:
         """How many campaigns and how many mails accepted, in words."""
-        ids = sa.select(Campaign.id).where(self.condition())
+        ids = sa.select(Campaign.id).where(self.condition(session))
         many = session.scalar(sa.select(sa.func.count()).select_from(ids.subquery())) or 0
         of_sends = Delivery.send_id.in_(_sends_of(ids, self.since()))
         mails = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENT, of_sends)) or 0
@@ -100,16 +103,10 @@ class Told:
         return address("/campanas", q=self.text, estado=self.state, periodo=self.period)
 
 
-def _holds(text: str) -> sa.ColumnElement[bool]:
-    """Whether the name holds each word; names are few and short, so case is folded by the database and accents are told."""
-    words = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in text.split()]
-    return sa.and_(*(Campaign.name.ilike(f"%{word}%", escape="\\") for word in words))
-
-
 def _in_state(state: str) -> sa.ColumnElement[bool]:
     of_it = sa.exists().where(Send.campaign_id == Campaign.id)
     if state == "draft":
-        return ~of_it.where(Send.state != SendState.CANCELLED)
+        return ~of_it.where(~Send.was_taken_back)
     return of_it.where(Send.state.in_(WAITING) if state == "waiting" else Send.state == SendState.DONE)
 
 
@@ -126,8 +123,7 @@ def sends_of(session: Session, found: Sequence[Campaign]) -> dict[int, list[Send
     """The sends of some campaigns, newest first, but orders that were taken back before anything left."""
     made: dict[int, list[Send]] = {}
     ids = [campaign.id for campaign in found]
-    taken_back = sa.and_(Send.state == SendState.CANCELLED, Send.started_at.is_(None))
-    for send in session.scalars(sa.select(Send).where(Send.campaign_id.in_(ids), ~taken_back).order_by(Send.id.desc())):
+    for send in session.scalars(sa.select(Send).where(Send.campaign_id.in_(ids), ~Send.was_taken_back).order_by(Send.id.desc())):
         made.setdefault(send.campaign_id, []).append(send)
     return made
 

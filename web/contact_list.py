@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
-from crm.database import contains, kept
+from crm.database import contains
+from crm.kept import kept
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState
 from crm.people.addresses import mask_address

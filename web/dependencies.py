@@ -13,9 +13,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
 from crm.config import Settings
-from crm.database import Database, kept
+from crm.database import Database
 from crm.errors import Forbidden, NotSignedIn
 from crm.history import Actor, ActorKind
+from crm.kept import kept
 from crm.mailing import outgoing
 from crm.mailing.models import Send, SendState
 from crm.people.models import Contact

@@ -129,5 +129,5 @@ def _sends(session: Session, states: tuple[SendState, ...]) -> list[Send]:
 
 def _drafts(session: Session) -> list[Campaign]:
     """Campaigns that never went out, the last changed first."""
-    never = ~sa.exists().where(Send.campaign_id == Campaign.id, Send.state != SendState.CANCELLED)
+    never = ~sa.exists().where(Send.campaign_id == Campaign.id, ~Send.was_taken_back)
     return list(session.scalars(sa.select(Campaign).where(never).order_by(Campaign.changed_at.desc()).limit(MOST)))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.errors import CrmError
 from crm.mailing import audience, campaigns, previews, sends
-from crm.mailing.models import Campaign, SendMode, SendState, SkipReason, Trial
+from crm.mailing.models import Campaign, SendMode, SkipReason, Trial
 from crm.mailing.schemas import SendIn, When
 from crm.people.countries import country_name
 from crm.staff import accounts
@@ -133,7 +133,7 @@ def _hours(request: Request, session: Session, campaign: Campaign, chosen: Chose
 def _already(session: Session, campaign: Campaign) -> list[Any]:
     """The sends of this campaign, newest first: whoever sends again should know."""
     found, _ = sends.find(session, campaign_id=campaign.id, limit=3)
-    return [sends.to_out(session, send) for send in found if send.started_at or send.state is not SendState.CANCELLED]
+    return [sends.to_out(session, send) for send in found if not send.was_taken_back]
 
 
 # --- the test mail -------------------------------------------------------------------------------------------------------------

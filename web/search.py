@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
-from crm.database import contains, search_key
+from crm.database import contains, search_key, titled
 from crm.mailing.models import Campaign, Segment
 from crm.outreach.models import Material
 from crm.people.contacts import visible
@@ -84,7 +84,4 @@ def _named(
     href: str,
     icon: str,
 ) -> list[Found]:
-    words = search_key(text).split()
-    rows = session.execute(sa.select(number, name).order_by(number.desc()).limit(SCANNED))
-    held = (Found(row[1], "", href.format(row[0]), icon) for row in rows if all(word in search_key(row[1]) for word in words))
-    return [one for one, _ in zip(held, range(MOST), strict=False)]
+    return [Found(title, "", href.format(row), icon) for row, title in titled(session, number, name, text, most=SCANNED)[:MOST]]

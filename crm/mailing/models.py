@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from crm import clock
@@ -256,6 +257,16 @@ class Send(Tracked, Base):
     campaign: Mapped[Campaign] = relationship(lazy="raise_on_sql")
 
     __table_args__ = (sa.Index("ix_send_state_starts_at", "state", "starts_at"),)
+
+    @hybrid_property
+    def was_taken_back(self) -> bool:
+        """Cancelled before anything of it left: its campaign is a draft again."""
+        return self.state is SendState.CANCELLED and self.started_at is None
+
+    @was_taken_back.inplace.expression
+    @classmethod
+    def _was_taken_back(cls) -> sa.ColumnElement[bool]:
+        return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None))
 
 
 class SendContent(Base):

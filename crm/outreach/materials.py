@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from crm import files
 from crm.config import Settings
-from crm.database import keyset_page, search_key
+from crm.database import keyset_page, titled
 from crm.errors import InvalidInput, NotFound, TooLarge
 from crm.files import FILE_LIMIT, StoredFile
 from crm.outreach import pdf, pictures
@@ -179,16 +179,9 @@ def find(
     if language is not None:
         statement = statement.where(Material.language == language)
     if text:
-        statement = statement.where(Material.id.in_(_titled(session, text)))
+        statement = statement.where(Material.id.in_([number for number, _ in titled(session, Material.id, Material.title, text)]))
     rows, following = keyset_page(session, statement, [Material.id], cursor=cursor, limit=limit, descending=True)
     return [row[0] for row in rows], following
-
-
-def _titled(session: Session, text: str) -> list[int]:
-    """Ids of the materials whose title holds every word. They are hundreds, so titles are folded here, without a column."""
-    words = search_key(text).split()
-    titles = session.execute(sa.select(Material.id, Material.title).order_by(Material.id.desc()).limit(5_000))
-    return [material_id for material_id, title in titles if all(word in search_key(title) for word in words)]
 
 
 def missing_texts(material: Material) -> list[str]:

@@ -155,6 +155,14 @@ def test_saves_by_itself_and_answers_with_the_side_alone(visit: Visitor, databas
     assert again.status_code == 200, "one's own savings are no conflict"
 
 
+def test_finds_a_campaign_without_its_accents(visit: Visitor, database: Database) -> None:
+    with database.session() as session:
+        campaign(session).name = "Invitación a la función de otoño"
+    client = visit(Role.READING)
+    assert "Invitación a la función" in client.get("/campanas?q=FUNCION+otono").text
+    assert "Invitación a la función" not in client.get("/campanas?q=funcion+invierno").text
+
+
 def test_duplicates_a_campaign(visit: Visitor, database: Database, written: int) -> None:
     client = visit(Role.EDITING)
     client.post(f"/campanas/{written}/duplicar", data=csrf_of(client))
