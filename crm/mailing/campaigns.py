@@ -15,7 +15,7 @@ from crm.errors import Conflict, InvalidInput, NotFound
 from crm.mailing import audience, composing, fields, links, markdown, relays, revisions, segments, templates
 from crm.mailing.compiling import Compiled
 from crm.mailing.composing import Attached
-from crm.mailing.models import Campaign, CampaignVariant, Send, SendState
+from crm.mailing.models import Campaign, CampaignVariant, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import (
     AnyBlock,
     Audience,
@@ -38,7 +38,7 @@ from crm.people.models import Language
 
 CLIP_BYTES = 100_000
 """Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
-UNDER_WAY = (SendState.SENDING, SendState.PAUSED, SendState.HELD)
+UNDER_WAY = (SendState.SENDING, SendState.PAUSED)
 _PLACEHOLDER = re.compile(r"escr[ií]ba(la|lo)? aquí|write here", re.IGNORECASE)
 """How the templates of the product stand in for what staff must write."""
 SIZE_LIMIT = 10 * 1024 * 1024
@@ -58,8 +58,8 @@ PROBLEMS: dict[str, str] = {
     "value_missing": "Personas sin «{field}»: {count:,}. Escriba un texto para ese caso: {{{{ {field} | texto }}}}.",
     "html_clipped": "El texto del correo pesa {kilobytes} KB; Gmail lo cortaría. Acórtelo.",
     "mail_too_large": "El correo pesa {megabytes} MB; muchos servidores lo rechazarían. Use imágenes más ligeras.",
-    "correction_too_early": "El envío que se corrige todavía no termina: quien lo reciba después no recibiría esta corrección. "
-    "Cancele lo que falta de ese envío, o espere a que concluya.",
+    "correction_too_early": "El envío que esta audiencia recibió todavía no termina. Personas que aún lo esperan y no recibirían "
+    "este correo: {waiting:,}. Si es una corrección, cancele antes lo que falta de ese envío.",
     "audience_missing": "Elija al menos un segmento.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
     "base_url_not_public": "Los enlaces no se abrirían fuera de este equipo. Ponga en CRM_BASE_URL la dirección pública (https).",
@@ -217,7 +217,8 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
     chosen = chosen_people(session, campaign, settings)
     tally = audience.tally(session, chosen)
     problems = [*_way_problems(settings)] if campaign.include else [_problem("audience_missing")]
-    problems += [_problem("correction_too_early")] if _corrects_what_goes_on(session, campaign) else []
+    if waiting := _wait_for_what_it_follows(session, campaign):
+        problems.append(_problem("correction_too_early", blocking=False, waiting=waiting))
     if campaign.include and not tally.recipients:
         problems.append(_problem("nobody_to_send"))
     sizes = [0]
@@ -241,13 +242,15 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
     )
 
 
-def _corrects_what_goes_on(session: Session, campaign: Campaign) -> bool:
-    """Whether it is for who received a send that has not ended: some will receive that one later, and never this one."""
+def _wait_for_what_it_follows(session: Session, campaign: Campaign) -> int:
+    """Of a campaign to who received a send: how many people that send will still reach, and this one would not."""
     rules = [segments.parse(segments.get(session, number).rule) for number in campaign.include]
-    asked = [one for rule in rules for one in conditions_of(rule) if one.field == "sent_in"]
+    asked = [one for rule in rules for one in conditions_of(rule) if one.field == "sent_in" and not one.is_negative]
     ids = {int(value) for one in asked for value in one.values}
-    going = sa.select(Send.id).where(Send.id.in_(ids), Send.started_at.is_not(None), Send.state.in_(UNDER_WAY))
-    return bool(ids) and session.scalar(going.limit(1)) is not None
+    going = sa.select(Send.id).where(Send.id.in_(ids), Send.state.in_(UNDER_WAY))
+    open_states = (DeliveryState.PENDING, DeliveryState.SENDING, DeliveryState.DEFERRED)
+    waiting = sa.select(sa.func.count()).where(Delivery.send_id.in_(going), Delivery.state.in_(open_states))
+    return (session.scalar(waiting) or 0) if ids else 0
 
 
 def chosen_people(session: Session, campaign: Campaign, settings: Settings) -> sa.Select[Any]:

@@ -98,9 +98,9 @@ def take_allowance(session: Session, relay_id: int, address: RelayAddress, most:
 
 def _handed_since(instant: datetime) -> sa.Select[datetime]:
     """The instants at which a mail of a send that reaches people was handed over, its envelope at least."""
-    to_people = sa.select(Delivery.id).join(Send, Send.id == Delivery.send_id).where(Send.by_catcher.is_not(True))
+    made = sa.select(Attempt.at).join(Delivery, Delivery.id == Attempt.delivery_id).join(Send, Send.id == Delivery.send_id)
     handed = Attempt.step.in_((Step.RCPT.value, Step.DATA.value, Step.MESSAGE.value))
-    return sa.select(Attempt.at).where(Attempt.at > instant, handed, Attempt.delivery_id.in_(to_people))
+    return made.where(Attempt.at > instant, handed, Send.by_catcher.is_not(True))
 
 
 def resting_until(session: Session, settings: Settings) -> datetime | None:

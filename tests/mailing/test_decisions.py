@@ -96,10 +96,14 @@ def test_writes_a_correction_to_exactly_those_who_may_have_it(database: Database
         draft = decisions.write_erratum(session, sent)
         send = sends.get(session, sent)
         send.state, ended = SendState.SENDING, send.state
+        failed = session.scalars(sa.select(Delivery).where(Delivery.send_id == sent, Delivery.state == S.FAILED)).first()
+        assert failed is not None
+        failed.state = S.DEFERRED
         session.flush()
         review = campaigns.review(session, draft, settings)
         assert "correction_too_early" in {problem.code for problem in review.problems}, "somebody may still get the first"
-        send.state = ended
+        assert any(": 1." in problem.sentence for problem in review.problems)
+        send.state, failed.state = ended, S.FAILED
         session.flush()
         review = campaigns.review(session, draft, settings)
         assert "correction_too_early" not in {problem.code for problem in review.problems}

@@ -78,12 +78,17 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+// The id of what a swap filled.
+const targetOf = (event) => {
+  const target = event.detail?.ctx?.target;
+  return typeof target === "string" ? target.replace(/^#/, "") : target?.id;
+};
+
 // Help stands beside the page until it is closed; what was being typed stays.
 const help = () => document.getElementById("help");
 const closeHelp = () => {
   if (!help()?.childElementCount) return false;
   help().replaceChildren();
-  help().dataset.told = "";
   document.getElementById("open-help")?.focus();
   return true;
 };
@@ -93,10 +98,8 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && help()?.contains(event.target)) closeHelp();
 });
-document.addEventListener("htmx:after:swap", () => {
-  const title = document.getElementById("help-title");
-  if (title && !help().dataset.told) title.focus();
-  if (help()) help().dataset.told = title ? "1" : "";
+document.addEventListener("htmx:after:swap", (event) => {
+  if (targetOf(event) === "help") document.getElementById("help-title").focus();
 });
 
 // Ctrl+Enter saves the form in which one is typing.
@@ -132,8 +135,7 @@ document.addEventListener("htmx:before:request", () => {
   for (const field of listFields()) typedToAdd.set(field, field.value);
 });
 document.addEventListener("htmx:after:swap", (event) => {
-  const target = event.detail?.ctx?.target;
-  if (target?.id !== "segment" && target !== "#segment") return;
+  if (targetOf(event) !== "segment") return;
   for (const field of listFields()) if (field.value === typedToAdd.get(field)) field.value = field.getAttribute("value") ?? "";
 });
 
