@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
 from crm import clock
+from crm.cli import WHERE, app
 from crm.config import Settings
 from crm.database import Database
 from crm.history import ActorKind, Change
@@ -252,3 +254,11 @@ def _ordered(database: Database, process: subprocess.Popen[bytes]) -> int:
 def test_a_folder_that_is_new_needs_nothing(tmp_path: Path) -> None:
     said = crm({"CRM_DATA_DIR": str(tmp_path / "new")}, "users list", "clients list")
     assert [(one.code, one.out) for one in said] == [(0, "Aún no hay cuentas.\n"), (0, "Ningún sistema tiene clave.\n")]
+
+
+@pytest.mark.parametrize("name", WHERE)
+def test_every_command_says_what_it_is_for(name: str) -> None:
+    """Also that its module, which is read only when it is called, is there."""
+    shown = CliRunner().invoke(app, [name, "--help"])
+    assert shown.exit_code == 0, shown.output
+    assert f" {name} [OPTIONS]" in shown.output

@@ -288,8 +288,5 @@ def test_refuses_to_listen_beyond_this_machine(look: Session, host: str) -> None
         demo.may_listen_on(look, host)
     assert refused.value.code == "demo_not_beyond"
     assert "CRM_DEMO=0" in refused.value.sentence
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_listens_on_this_machine(look: Session, host: str) -> None:
-    demo.may_listen_on(look, host)
+    for here in ("127.0.0.1", "localhost", "::1"):
+        demo.may_listen_on(look, here)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from crm import clock
 from crm.config import Settings
+from tests.chromium import chromium
 from tests.mailing.mail_server import MailServer, running
 from tests.product import Product, product
-from tests.web.test_browser import CHROMIUM, FLAGS
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -24,11 +24,8 @@ LIST = "Nombre,Primer apellido,Correo,Ciudad,Etiquetas\r\n" + "".join(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        own = {"executable_path": str(CHROMIUM)} if CHROMIUM.exists() else {}
-        opened = playwright.chromium.launch(args=FLAGS, **own)  # type: ignore[arg-type]  # a path or nothing
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 def test_goes_from_a_list_to_its_first_campaign_and_corrects_a_wrong_one(

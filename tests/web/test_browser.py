@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy.orm import Session
 
 from crm.database import Database
@@ -29,6 +28,7 @@ from crm.people import uploads
 from crm.people.imports import Layout
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
+from tests.chromium import chromium
 from tests.conftest import ENGINE, ROOT
 from tests.people.test_imports import BASIS, DIRTY
 from tests.web.conftest import ADDRESS, PASSWORD
@@ -36,16 +36,6 @@ from tests.web.network import build_network, build_send
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 AXE = f"axe.run(document, {{iframes: false, runOnly: {json.dumps(RULES)}}}).then(found => found.violations.map(one => one.id))"
@@ -118,11 +108,8 @@ def lists(database: Database) -> None:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Shut before the next file begins: while it is open its event loop runs in this thread, where sending needs its own."""
-    with sync_playwright() as playwright:
-        own = {"executable_path": str(CHROMIUM)} if CHROMIUM.exists() else {}
-        opened = playwright.chromium.launch(args=FLAGS, **own)  # type: ignore[arg-type]  # a path or nothing
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

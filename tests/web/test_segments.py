@@ -18,7 +18,7 @@ from crm.staff.models import Role
 from tests.mailing.factories import RULE, campaign
 from tests.mailing.factories import network as marked
 from tests.web.conftest import Visitor, csrf_of
-from web.segment_form import checked, of_rule, read
+from web.segment_form import GROUPS_MOST, ROWS_MOST, checked, of_rule, read
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 CANADA = {"field": "country", "op": "in", "value": ["CA"]}
@@ -188,7 +188,10 @@ def _holds(rule: Any, answers: dict[str, int]) -> bool:
     )
 )
 def test_reads_any_form_without_a_fall(told: dict[str, str]) -> None:
-    checked(read(FormData(told)))
+    draft = read(FormData(told))
+    checked(draft)
+    assert len(draft.groups) <= GROUPS_MOST
+    assert all(len(group.rows) <= ROWS_MOST for group in draft.groups)
 
 
 # --- who -----------------------------------------------------------------------------------------------------------------------
