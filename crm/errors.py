@@ -131,6 +131,7 @@ SENTENCES: dict[str, str] = {
     "campaign_not_found": "No encontramos esa campaña.",
     "campaign_changed": "Otra persona cambió esta campaña mientras usted la editaba. Revise los cambios y guarde de nuevo.",
     "decision_reason_required": "Escriba por qué: la razón queda en la bitácora.",
+    "send_notice_not_found": "Ese aviso ya no está o no es suyo.",
     "send_begun": "El envío ya comenzó: lo que salió no se puede recuperar. Puede pausarlo o cancelar lo que falta.",
     "mail_not_found": "Ese correo ya no está en el buzón de prueba.",
     "help_not_found": "Esa página de la ayuda no existe.",

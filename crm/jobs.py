@@ -27,9 +27,9 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
-from crm.mailing import deliveries, flight, import_results, outgoing, relays, sends
+from crm.mailing import deliveries, flight, import_results, notices, outgoing, relays, sends
 from crm.mailing.drain import Way
-from crm.mailing.models import Send, SendState
+from crm.mailing.models import Notice, Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import drain
 from crm.people import uploads
@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 QUEUE = "sends"
 SENDS_AT_ONCE = 4
+NOTICES = "notices"
+"""A queue of their own: a notice does not wait for the sends that fill the other."""
 BEAT = timedelta(seconds=10)
 """How often a worker says that it lives."""
 DEAD_AFTER = timedelta(seconds=45)
@@ -106,6 +108,18 @@ def move_import(import_id: int) -> None:
         log.error("job_failed", job="move_import", import_id=import_id, error=type(error).__name__)
 
 
+@DBOS.workflow(name="move_notice")
+def move_notice(notice_id: int) -> None:
+    """Mail a notice to whoever ordered its send. Safe to run again after any crash: what was claimed never leaves twice."""
+    worker = _worker[0]
+    try:
+        with worker.database.session(write=False) as session:
+            way = way_now(session, worker)
+        notices.deliver(worker.database, notice_id, way, worker.stopping.wait)
+    except Exception as error:  # the engine would keep the error's text in its tables
+        log.error("job_failed", job="move_notice", notice_id=notice_id, error=type(error).__name__)
+
+
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as the process lives; Conflict(already_running) if another holds it."""
@@ -162,6 +176,7 @@ def _launch(worker: Worker) -> None:
     )
     DBOS.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=SENDS_AT_ONCE, polling_interval_sec=0.5)
+    DBOS.register_queue(NOTICES, worker_concurrency=1, polling_interval_sec=1.0)
 
 
 def _recover(worker: Worker) -> None:
@@ -197,6 +212,7 @@ def tick(worker: Worker) -> None:
             log.warning("leases_ran_out", deliveries=expired)
         rests = relays.resting_until(session, outgoing.effective(session, worker.settings)) is not None
         due = [*_due_to_start(session), *([] if rests else deliveries.sends_with_due(session))]
+        told = [] if rests else notices.due(session)
         lists = uploads.due(session)
         deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):
@@ -205,6 +221,8 @@ def tick(worker: Worker) -> None:
         _enqueue(worker, _SENDS, send_id, generation)
     for import_id, generation in lists:
         _enqueue(worker, _IMPORTS, import_id, generation)
+    for notice_id, generation in told:
+        _enqueue(worker, _NOTICES, notice_id, generation)
 
 
 def _due_to_start(session: Session) -> list[tuple[int, int]]:
@@ -224,11 +242,13 @@ class _Kind:
 
     name: str
     run: Callable[[int], None]
-    table: type[Send] | type[Import]
+    table: type[Send] | type[Import] | type[Notice]
+    queue: str = QUEUE
 
 
 _SENDS = _Kind("send", move_send, Send)
 _IMPORTS = _Kind("import", move_import, Import)
+_NOTICES = _Kind("notice", move_notice, Notice, NOTICES)
 
 
 def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int) -> None:
@@ -237,7 +257,7 @@ def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int) -> None:
     status = DBOS.get_workflow_status(job)
     if status is None:
         with SetWorkflowID(job):
-            DBOS.enqueue_workflow(QUEUE, kind.run, row_id)
+            DBOS.enqueue_workflow(kind.queue, kind.run, row_id)
     elif status.status in _FINISHED:
         with worker.database.session() as session:
             table = kind.table

@@ -16,6 +16,7 @@ from tests.product import Product, product
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+NAME = "Taller de registro"
 PASSWORD = "una frase larga de prueba"
 LIST = "Nombre,Primer apellido,Correo,Ciudad,Etiquetas\r\n" + "".join(
     f"Persona {letter},Núñez,{letter}@example.org,Chicago,taller\r\n" for letter in "abcde"
@@ -35,7 +36,7 @@ def test_goes_from_a_list_to_its_first_campaign_and_corrects_a_wrong_one(
         page = signed_in(browser, red, "coordination@example.org")
         import_list(page)
         page.click("text=Escribirles una campaña")
-        write(page, "Taller de registro", "Nos vemos el martes 7")
+        write(page, NAME, "Nos vemos el martes 7")
         send_now(page, 5)
         expect(page.locator(".state")).to_have_text("Concluido", timeout=60_000)
         page.click("text=Escribir fe de erratas")
@@ -44,11 +45,25 @@ def test_goes_from_a_list_to_its_first_campaign_and_corrects_a_wrong_one(
         page.click("text=Revisar y enviar")
         send_now(page, 5)
         expect(page.locator(".state")).to_have_text("Concluido", timeout=60_000)
+        reads_that_it_ended(page, server)
     by_person: dict[str, list[str]] = {recipient: [] for recipient in server.recipients}
     for mail in server.accepted:
         by_person[mail.recipient].append(str(mail.mail["subject"]))
+    assert by_person.pop("coordination@example.org") == [f"Terminó: «{name}»" for name in (NAME, f"Fe de erratas: {NAME}")]
     assert set(by_person) == {f"{letter}@example.org" for letter in "abcde"}
     assert all(subjects == ["Nos vemos el martes 7", "Fe de erratas"] for subjects in by_person.values())
+
+
+def reads_that_it_ended(page: Page, server: MailServer) -> None:
+    """One mail of each send to whoever ordered it, and a line on Inicio until they say that they know."""
+    page.goto("/")
+    expect(page.get_by_role("button", name="Visto")).to_have_count(2)
+    page.get_by_role("button", name="Visto").first.click()
+    expect(page.get_by_role("button", name="Visto")).to_have_count(1)
+    for _ in range(60):
+        if server.recipients["coordination@example.org"] == 2:
+            break
+        page.wait_for_timeout(500)
 
 
 def import_list(page: Page) -> None:

@@ -12,19 +12,20 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 
+from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Forbidden, NotSignedIn
 from crm.history import Actor, ActorKind
 from crm.kept import kept
-from crm.mailing import outgoing
+from crm.mailing import outgoing, relays
 from crm.mailing.models import Send, SendState
 from crm.people.models import Contact
 from crm.staff import sign_in
 from crm.staff.models import Account, StaffSession
 from crm.staff.rights import PAGES, access_of, check_role
 from web.headers import PUBLIC_PREFIX
-from web.pages import Frame, Viewer, is_fragment
+from web.pages import Frame, RelayTrouble, Viewer, is_fragment
 
 SAFE_METHODS = {"GET", "HEAD"}
 
@@ -131,8 +132,11 @@ def _recognise(request: Request, session: Session, staff_session: StaffSession, 
 
 
 def _frame(session: Session, settings: Settings) -> Frame:
-    contacts, sending, demo = kept(session, "frame", lambda: _frame_counts(session))
-    return Frame(contacts=contacts, sending=sending, is_demo=bool(demo), has_relay=settings.relay is not None)
+    (contacts, sending, demo), trouble = kept(
+        session, "frame", lambda: (_frame_counts(session), relays.trouble_of(session, settings))
+    )
+    shown = RelayTrouble(trouble, clock.now()) if trouble else None
+    return Frame(contacts=contacts, sending=sending, is_demo=bool(demo), has_relay=settings.relay is not None, trouble=shown)
 
 
 def _frame_counts(session: Session) -> tuple[int, int, int]:

@@ -1,23 +1,25 @@
 """Inicio: the network in figures, what is leaving and what waits."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session, joinedload
 
 from crm import clock
-from crm.mailing import sends
+from crm.mailing import notices, sends
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
+from crm.mailing.schemas import Counts
 from crm.people.contacts import visible
 from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
 from crm.staff.rights import Right
 from web.campaigns import accepted
 from web.contact_list import Filter, figures_of
 from web.dependencies import SessionOf, ViewerOf
-from web.pages import Viewer, counted, moment, page
+from web.pages import Viewer, counted, listed, moment, page
 from web.words import PURPOSES, SEND_STATES
 
 LIVE = (SendState.SENDING, SendState.PAUSED, SendState.HELD, SendState.SCHEDULED)
@@ -33,6 +35,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     finished = _sends(session, (SendState.DONE,))
     figures = figures_of(session, Filter())
     context = {
+        "ended": ended(session, viewer),
         "needs": needs(session, viewer, unasked=figures.mail_options.get("no_consent", 0)),
         "week": week(session),
         "figures": figures,
@@ -92,6 +95,51 @@ def _in_doubt(session: Session) -> list[tuple[int, str, int]]:
         .limit(MOST)
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A send of one's own that ended: how, when, and with what result."""
+
+    notice_id: int
+    send_id: int
+    words: str
+    why: str
+    at: datetime
+
+
+def ended(session: Session, viewer: Viewer) -> list[Ended]:
+    """What the viewer ordered and ended lately, until they say that they know."""
+    found = notices.unseen(session, viewer.account_id)
+    return [
+        Ended(
+            notice_id=one.id,
+            send_id=one.send_id,
+            words=f"«{one.send.campaign.name}» {'terminó' if one.state is SendState.DONE else 'se canceló'}",
+            why=_result_words(sends.counts(session, one.send)),
+            at=one.at,
+        )
+        for one in found
+    ]
+
+
+def _result_words(counts: Counts) -> str:
+    """`1,480 aceptados, 12 no se pudo y 3 sin confirmar`: what is none is not told, but for the first."""
+    parts = [counted(counts.sent, "aceptado", "aceptados")]
+    for people, one, many in (
+        (counts.failed, "fallido", "fallidos"),
+        (counts.in_doubt, "sin confirmar", "sin confirmar"),
+        (counts.skipped, "sin escribirle", "sin escribirles"),
+    ):
+        parts += [counted(people, one, many)] if people else []
+    return listed(parts)
+
+
+@router.post("/avisos/{notice_id}/visto")
+def see(session: SessionOf, viewer: ViewerOf, notice_id: Annotated[int, Path(ge=1, lt=2**31)]) -> Response:
+    """The viewer knows: Inicio tells it no more."""
+    notices.see(session, viewer.account_id, notice_id)
+    return RedirectResponse("/", status_code=303)
 
 
 @dataclass(frozen=True)

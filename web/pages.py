@@ -18,6 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from crm import clock
 from crm.mailing import fields
+from crm.mailing.faults import SENTENCES
+from crm.mailing.relays import Trouble
 from crm.people.models import LeaderSector
 from crm.staff.models import Role
 from crm.staff.rights import ROLE_WORDS, ROLES, Right
@@ -79,6 +81,29 @@ class Frame:
     is_demo: bool
     has_relay: bool
     """Whether mails leave this machine; without a relay the local catcher keeps them."""
+    trouble: "RelayTrouble | None" = None
+
+
+@dataclass(frozen=True)
+class RelayTrouble:
+    """What every page says while the relay is in trouble."""
+
+    found: Trouble
+    now: datetime
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong and what to do."""
+        return SENTENCES[self.found.reason]
+
+    @property
+    def by_itself(self) -> str:
+        """What happens without anybody's help."""
+        if self.found.next_try is None:
+            return "Se volverá a intentar con el próximo correo."
+        if self.found.next_try <= self.now:
+            return "Se está intentando de nuevo."
+        return f"Se intenta de nuevo solo a las {clock_time(self.found.next_try)} h (CDMX)."
 
 
 def is_fragment(request: Request) -> bool:

@@ -12,7 +12,7 @@ from starlette.datastructures import FormData
 
 from crm.config import Settings
 from crm.errors import CrmError, InvalidInput
-from crm.mailing import outgoing, previews
+from crm.mailing import outgoing, previews, relays
 from crm.mailing.models import MailSettings
 from crm.mailing.outgoing import Told
 from crm.staff import accounts
@@ -175,11 +175,20 @@ def try_out(request: Request, viewer: ViewerOf) -> Response:
             own = accounts.get(session, viewer.account_id).email
             mail = outgoing.trial(session, own, settings)
         judged = previews.to_out(previews.hand_over(mail, settings))
+        if judged.accepted:
+            _say_that_it_is_well(request, settings)
         result = (judged.accepted, _words(settings, own) if judged.accepted else judged.sentence)
     except CrmError as error:
         result = (False, error.sentence)
     with database.session(write=False) as session:
         return _page(request, session, viewer.account_id, result=result)
+
+
+def _say_that_it_is_well(request: Request, settings: Settings) -> None:
+    """The relay took a mail: nothing says any more that it is in trouble, this very page neither."""
+    with database_of(request).session() as session:
+        relays.note_success(session, relays.row_of(session, settings).id)
+    request.state.frame = replace(request.state.frame, trouble=None)
 
 
 def _words(settings: Settings, address: str) -> str:

@@ -20,6 +20,7 @@ NO_ONE = 0
 """The delivery of no one: its links say that they are a test and change nothing."""
 _PURPOSE = "delivery"
 _MESSAGE = "message"
+_NOTICE = "notice"
 
 
 def unsubscribe_url(settings: Settings, keys: Keys, delivery_id: int) -> str:
@@ -36,6 +37,11 @@ def notice_url(session: Session, settings: Settings) -> str | None:
 def message_id(keys: Keys, delivery_id: int, domain: str) -> str:
     """The Message-ID of a delivery without its angle brackets: derived, so that it is the same in every try."""
     return f"{keys.sign_link(_MESSAGE, delivery_id)}@{domain}"
+
+
+def notice_message_id(keys: Keys, notice_id: int, domain: str) -> str:
+    """As `message_id`, of the mail of a notice to staff."""
+    return f"{keys.sign_link(_NOTICE, notice_id)}@{domain}"
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,16 @@ class SkipReason(StrEnum):
     """The address was replaced after the audience was made: the old one may be a stranger's by now."""
 
 
+class NoticeMail(StrEnum):
+    """Where the mail of a notice is. What is `leaving` never leaves again: a worker that dies there may have handed it over."""
+
+    WAITING = "waiting"
+    LEAVING = "leaving"
+    ACCEPTED = "accepted"
+    DROPPED = "dropped"
+    """It will not leave: the send moved on, nobody is there to read it, or the server would not have it."""
+
+
 class Outcome(StrEnum):
     """What came back after the server accepted a mail."""
 
@@ -107,6 +117,8 @@ class Relay(Base):
     resting_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     troubles: Mapped[int] = mapped_column(default=0)
     """Troubles in a row that were the relay's; five pause the send."""
+    trouble: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """The last of them: a code of `faults.SENTENCES`."""
 
 
 class MailSettings(Tracked, Base):
@@ -267,6 +279,33 @@ class Send(Tracked, Base):
     @classmethod
     def _was_taken_back(cls) -> sa.ColumnElement[bool]:
         return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None))
+
+
+class Notice(Base):
+    """That a send ended, paused or was held, for whoever ordered it: written with the change itself, then mailed by a worker."""
+
+    __tablename__ = "notice"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    send_id: Mapped[int] = mapped_column(sa.ForeignKey("send.id", ondelete="CASCADE"), index=True)
+    state: Mapped[SendState] = mapped_column(choice(SendState), info=PLAIN)
+    reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
+    """Both as the send had them at that moment."""
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    mail: Mapped[NoticeMail] = mapped_column(choice(NoticeMail), default=NoticeMail.WAITING, info=PLAIN)
+    due_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    """Its mail does not leave before this instant."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    left_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it was last handed over: it counts towards the limits per hour and day like any mail."""
+    generation: Mapped[int] = mapped_column(default=0)
+    """As `Send.generation`."""
+    seen_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When the person said on Inicio that they know."""
+
+    send: Mapped[Send] = relationship(lazy="raise_on_sql")
+
+    __table_args__ = (sa.Index("ix_notice_mail_due_at", "mail", "due_at"), sa.Index("ix_notice_left_at", "left_at"))
 
 
 class SendContent(Base):

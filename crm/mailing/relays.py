@@ -1,5 +1,6 @@
 """The relay that mails are handed to: its pace, its rests, and whether it is on this machine."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -9,12 +10,15 @@ from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import insert_new, one_at_a_time
 from crm.errors import Unavailable
-from crm.mailing.faults import Step
-from crm.mailing.models import Attempt, Delivery, DeliveryState, Relay, Send
+from crm.mailing.faults import SENTENCES, Step
+from crm.mailing.models import Attempt, Delivery, DeliveryState, Notice, NoticeMail, Relay, Send, SendState
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TROUBLES_THAT_PAUSE = 5
 """Troubles of the relay in a row after which a send pauses and says why."""
+TROUBLES_THAT_SHOW = 2
+"""Troubles in a row after which every page says so; a refused sign-in or a paused send says it at once."""
+SIGN_IN = {"sign_in_refused", "sign_in_disabled"}
 RESTS = (2, 5, 15, 30, 60)
 """Seconds that a relay rests after its first, second, ... trouble in a row."""
 
@@ -85,22 +89,23 @@ def take_allowance(session: Session, relay_id: int, address: RelayAddress, most:
     left, now, free = most, clock.now(), None
     for period, most_in in limits:
         handed = _handed_since(now - period)
-        count = session.scalar(sa.select(sa.func.count()).select_from(handed.subquery())) or 0
+        count = session.scalar(sa.select(sa.func.count()).select_from(handed)) or 0
         leaving = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENDING)) or 0
         left = min(left, most_in - count - leaving)
         if count >= most_in:
-            first: datetime = session.scalars(handed.order_by(Attempt.at).offset(count - most_in).limit(1)).one()
+            first: datetime = session.scalars(sa.select(handed.c.at).order_by(handed.c.at).offset(count - most_in).limit(1)).one()
             free = max(free or now, first + period)
     if free is not None:
         session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=free))
     return max(0, left)
 
 
-def _handed_since(instant: datetime) -> sa.Select[datetime]:
-    """The instants at which a mail of a send that reaches people was handed over, its envelope at least."""
+def _handed_since(instant: datetime) -> sa.Subquery:
+    """The instants at which a mail of a send that reaches people, or a notice to staff, was handed over, its envelope at least."""
     made = sa.select(Attempt.at).join(Delivery, Delivery.id == Attempt.delivery_id).join(Send, Send.id == Delivery.send_id)
     handed = Attempt.step.in_((Step.RCPT.value, Step.DATA.value, Step.MESSAGE.value))
-    return made.where(Attempt.at > instant, handed, Send.by_catcher.is_not(True))
+    made = made.where(Attempt.at > instant, handed, Send.by_catcher.is_not(True))
+    return sa.union_all(made, sa.select(Notice.left_at).where(Notice.left_at > instant)).subquery()
 
 
 def resting_until(session: Session, settings: Settings) -> datetime | None:
@@ -111,19 +116,56 @@ def resting_until(session: Session, settings: Settings) -> datetime | None:
 
 def note_success(session: Session, relay_id: int) -> None:
     """A mail was accepted: troubles in a row begin anew."""
-    session.execute(sa.update(Relay).where(Relay.id == relay_id, Relay.troubles > 0).values(troubles=0, resting_until=None))
+    session.execute(sa.update(Relay).where(Relay.id == relay_id, Relay.troubles > 0).values(**_WELL))
 
 
-def note_trouble(session: Session, relay_id: int, now: datetime) -> int:
+_WELL = {"troubles": 0, "trouble": None, "resting_until": None}
+
+
+def note_trouble(session: Session, relay_id: int, now: datetime, reason: str) -> int:
     """The relay refused us or was not there: it rests; returns its troubles in a row."""
     troubles = session.execute(
-        sa.update(Relay).where(Relay.id == relay_id).values(troubles=Relay.troubles + 1).returning(Relay.troubles)
+        sa.update(Relay).where(Relay.id == relay_id).values(troubles=Relay.troubles + 1, trouble=reason).returning(Relay.troubles)
     ).scalar_one()
     rest = timedelta(seconds=RESTS[min(troubles, len(RESTS)) - 1])
     session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=now + rest))
     return int(troubles)
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the relay, and what becomes of it without anybody's help."""
+
+    reason: str
+    """A code of `faults.SENTENCES`."""
+    next_try: datetime | None
+    """When a worker tries it again; None: when the next mail is to leave."""
+    paused: int
+    """Sends that paused for it and wait for a person."""
+
+
+def trouble_of(session: Session, settings: Settings) -> Trouble | None:
+    """What is wrong with the relay now; None when it is well, or when it stumbled once and nothing came of it."""
+    relay = session.execute(
+        sa.select(Relay.troubles, Relay.trouble, Relay.resting_until).where(Relay.name == _name(settings))
+    ).first()
+    if relay is None or not relay.troubles or relay.trouble is None:
+        return None
+    for_it = sa.select(sa.func.count(Send.id)).where(Send.state == SendState.PAUSED, Send.reason.in_(SENTENCES))
+    paused = session.scalar(for_it) or 0
+    if relay.troubles < TROUBLES_THAT_SHOW and relay.trouble not in SIGN_IN and not paused:
+        return None
+    return Trouble(relay.trouble, _next_try(session, relay.resting_until), paused)
+
+
+def _next_try(session: Session, rests_until: datetime | None) -> datetime | None:
+    """A send under way tries it when its rest is over, and so does a notice that waits for its hour."""
+    under_way = session.scalar(sa.select(sa.exists().where(Send.state == SendState.SENDING)))
+    first: datetime | None = session.scalar(sa.select(sa.func.min(Notice.due_at)).where(Notice.mail == NoticeMail.WAITING))
+    candidates = [instant for instant in (rests_until, None if under_way else first) if instant is not None]
+    return max(candidates) if candidates and (under_way or first) else None
+
+
 def forgive(session: Session, relay_id: int) -> None:
     """A person resumes: the relay may be tried at once."""
-    session.execute(sa.update(Relay).where(Relay.id == relay_id).values(troubles=0, resting_until=None))
+    session.execute(sa.update(Relay).where(Relay.id == relay_id).values(**_WELL))

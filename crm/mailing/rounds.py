@@ -251,7 +251,7 @@ def _watch_hard_bounces(session: Session, work: Drain) -> None:
 
 def note_trouble(session: Session, work: Drain, reason: str) -> None:
     """The relay rests and this run ends; after five troubles in a row the send pauses and says why."""
-    troubles = relays.note_trouble(session, work.relay_id, clock.now())
+    troubles = relays.note_trouble(session, work.relay_id, clock.now(), reason)
     log.warning("relay_trouble", send_id=work.send_id, reason=reason, in_a_row=troubles)
     if troubles >= relays.TROUBLES_THAT_PAUSE:
         sends.pause_if_sending(session, work.send_id, reason)

@@ -18,10 +18,10 @@ from crm import clock, history
 from crm.config import Settings
 from crm.database import keys_of, keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
-from crm.history import Actor
+from crm.history import Actor, ActorKind
 from crm.mailing import audience, campaigns, deliveries, faults, links, relays
 from crm.mailing.compiling import Compiled, digest
-from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SendMode, SendState
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Notice, Send, SendContent, SendMode, SendState
 from crm.mailing.schemas import Counts, DeliveryOut, SendIn, SendOut
 from crm.mailing.splicing import SenderLine
 from crm.people import consent
@@ -206,8 +206,17 @@ def _begin(session: Session, send: Send, settings: Settings, *, accepted: int) -
 
 def _hold(session: Session, send: Send, reason: str) -> Send:
     send.state, send.reason = SendState.HELD, reason
-    session.flush()
+    _tell(session, send)
     return send
+
+
+def _tell(session: Session, send: Send) -> None:
+    """Whoever ordered a send is told of what it has come to (crm/mailing/notices.py), but for what they did themselves."""
+    actor: Actor | None = session.info.get("actor")
+    orderer = (send.ordered_by_kind, send.ordered_by_id)
+    if send.ordered_by_kind == ActorKind.ACCOUNT and (actor is None or (actor.kind, actor.id) != orderer):
+        session.add(Notice(send_id=send.id, state=send.state, reason=send.reason))
+    session.flush()
 
 
 def pause(session: Session, send_id: int, reason: str = "by_person") -> Send:
@@ -215,23 +224,25 @@ def pause(session: Session, send_id: int, reason: str = "by_person") -> Send:
     send = get(session, send_id, lock=True)
     if send.state in OVER:
         raise Conflict("send_over")
-    if send.state is SendState.SENDING:
-        send.state, send.reason = SendState.PAUSED, reason
-    elif send.state is SendState.SCHEDULED:
-        send.state, send.reason = SendState.HELD, reason
-    session.flush()
+    if send.state in {SendState.SENDING, SendState.SCHEDULED}:
+        send.state = SendState.PAUSED if send.state is SendState.SENDING else SendState.HELD
+        send.reason = reason
+        _tell(session, send)
     return send
 
 
 def pause_if_sending(session: Session, send_id: int, reason: str) -> None:
     """The worker pauses a send that is under way; one that a person paused or ended meanwhile is left as it is."""
-    session.execute(
+    paused = session.scalars(
         sa.update(Send)
         .where(Send.id == send_id, Send.state == SendState.SENDING)
         .values(state=SendState.PAUSED, reason=reason)
-        .execution_options(synchronize_session="fetch")
-    )
-    history.record(session, [_paused_entry(send_id, reason)])
+        .returning(Send)
+        .execution_options(synchronize_session="fetch", populate_existing=True)
+    ).first()
+    if paused is not None:
+        history.record(session, [_paused_entry(send_id, reason)])
+        _tell(session, paused)
 
 
 def _paused_entry(send_id: int, reason: str) -> history.Entry:
@@ -275,7 +286,7 @@ def cancel(session: Session, send_id: int) -> Send:
         raise Conflict("send_over")
     if send.state is not SendState.CANCELLED:
         send.state, send.reason, send.finished_at = SendState.CANCELLED, None, clock.now()
-        session.flush()
+        _tell(session, send)
         deliveries.cancel_rest(session, send.id)
     return send
 
@@ -307,7 +318,7 @@ def finish_if_done(session: Session, send: Send) -> bool:
     if left.pending or left.deferred:
         return False
     send.state, send.finished_at = SendState.DONE, clock.now()
-    session.flush()
+    _tell(session, send)
     return True
 
 

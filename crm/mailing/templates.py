@@ -102,6 +102,11 @@ def render(name: str, part: str, **values: Any) -> str:
     return _environment().get_template(f"{get(name).name}/{part}").render(**values).strip()
 
 
+def render_own(folder: str, part: str, **values: Any) -> str:
+    """One part of a mail of the house to its own staff, in a folder that no campaign can choose (it begins with ``_``)."""
+    return _environment().get_template(f"{folder}/{part}").render(**values).strip()
+
+
 def to_html(mjml: str) -> str:
     """MJML as the HTML of a mail; InvalidInput(template_broken). Nothing is fetched: no include loader is given."""
     try:

@@ -144,6 +144,7 @@ PAGES: dict[str, Access] = {
     "POST /envios/{send_id}/pausar": needs(Right.SEND),
     "POST /envios/{send_id}/reanudar": needs(Right.SEND),
     "POST /envios/{send_id}/cancelar": needs(Right.SEND),
+    "POST /avisos/{notice_id}/visto": needs(Right.VIEW),
     "GET /materiales": needs(Right.VIEW),
     "GET /materiales/plantillas": needs(Right.VIEW),
     "GET /materiales/plantillas/{name}/vista": needs(Right.VIEW),
