@@ -1,6 +1,7 @@
 """Settings: the only module that reads the environment. Each is described in docs/operations/settings.md."""
 
 import re
+from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
@@ -31,6 +32,8 @@ class RelayAddress(BaseModel):
     per_minute: int | None = Field(default=DEFAULT_PER_MINUTE, ge=2)
     per_hour: int | None = Field(default=None, ge=1)
     per_day: int | None = Field(default=None, ge=1)
+    warm_up_since: date | None = Field(default=None, ge=date(2000, 1, 1), le=date(9000, 1, 1))
+    """The first day on which a new server or domain sends; see `crm.mailing.pace`."""
 
     @property
     def is_local(self) -> bool:
@@ -52,7 +55,7 @@ class RelayAddress(BaseModel):
         if tls == "none" and not local:
             raise ValueError("CRM_SMTP_URL: tls=none is only for a relay on this machine")
         limits = {name: int(query[name]) for name in ("per_hour", "per_day") if query.get(name)}
-        per_minute = query.get("per_minute")
+        per_minute, since = query.get("per_minute"), query.get("warm_up_since")
         return cls(
             host=parts.hostname,
             port=parts.port or (465 if tls == "implicit" else 25 if local else 587),
@@ -60,6 +63,7 @@ class RelayAddress(BaseModel):
             password=unquote(parts.password) if parts.password else None,
             tls=tls,
             per_minute=int(per_minute) if per_minute else None if local else DEFAULT_PER_MINUTE,
+            warm_up_since=date.fromisoformat(since) if since else None,
             **limits,
         )
 

@@ -87,6 +87,7 @@ SENTENCES: dict[str, str] = {
     "relay_tls_required": "Fuera de este equipo la conexión debe ir cifrada. Elija STARTTLS o TLS directo.",
     "relay_port_invalid": "El puerto es un número de {least} a {most}.",
     "relay_pace_invalid": "Escriba cuántos correos por minuto admite el servidor, de {least} a {most}.",
+    "warm_up_invalid": "Escriba el primer día en que se usó el servidor o el dominio nuevo: hoy o una fecha anterior.",
     "relay_password_required": "Escriba la contraseña de este usuario y servidor.",
     "client_not_found": "No encontramos ese cliente de la API.",
     "days_invalid": "La vigencia de una clave va de 1 a {limit} días.",

@@ -129,7 +129,7 @@ def _result_words(counts: Counts) -> str:
     for people, one, many in (
         (counts.failed, "fallido", "fallidos"),
         (counts.in_doubt, "sin confirmar", "sin confirmar"),
-        (counts.skipped, "sin escribirle", "sin escribirles"),
+        (counts.skipped, "a quien no se escribió", "a quienes no se escribió"),
     ):
         parts += [counted(people, one, many)] if people else []
     return listed(parts)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import CrmError
-from crm.mailing import audience, campaigns, previews, sends
+from crm.mailing import audience, campaigns, previews, relays, sends
 from crm.mailing.models import Campaign, SendMode, SkipReason, Trial
 from crm.mailing.schemas import SendIn, When
 from crm.people.countries import country_name
@@ -26,6 +26,7 @@ from web.asked import whole_number
 from web.dependencies import SessionOf, ViewerOf, database_of, settings_of, writing
 from web.errors import status_of
 from web.pages import Viewer, is_fragment, page
+from web.send_progress import limit_words
 from web.words import PURPOSES, reason_words
 
 UNDO_SECONDS = 60
@@ -108,6 +109,8 @@ def _page(
         "own_address": accounts.get(session, viewer.account_id).email,
         "may_send": viewer.may(Right.SEND),
         "already": _already(session, campaign),
+        "lasts": relays.time_left(session, settings_of(request), reviewed.recipients),
+        "limits": limit_words(settings_of(request).relay, clock.now()),
         "wrong": wrong or {},
         "typed": typed,
         **_hours(request, session, campaign, chosen),

@@ -2,9 +2,10 @@
 page shows around its own content."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,8 @@ class RelayTrouble:
 
     @property
     def sentence(self) -> str:
-        """What is wrong and what to do."""
-        return SENTENCES[self.found.reason]
+        """What is wrong: the first sentence of the reason, which everybody understands. What to do is told where it is done."""
+        return SENTENCES[self.found.reason].partition(". ")[0].rstrip(".") + "."
 
     @property
     def by_itself(self) -> str:
@@ -148,6 +149,7 @@ def environment() -> Environment:
         "initials": initials,
         "counted": counted,
         "clock_time": clock_time,
+        "lasting": lasting,
         "short_moment": short_moment,
         "wall_clock": wall_clock,
         "beside_day": beside_day,
@@ -184,6 +186,15 @@ def moment(instant: datetime) -> str:
 def short_moment(instant: datetime) -> str:
     """`7 ene, 18:00`, for rows whose page tells the year and the zone."""
     return format_datetime(clock.institute_time(instant), "d MMM, HH:mm", locale=LOCALE)
+
+
+def lasting(span: timedelta) -> str:
+    """How long something takes, said as people do: `cerca de 1 minuto`, `unos 12 minutos`, `unas 3 horas`, `unos 8 días`."""
+    minutes = math.ceil(span.total_seconds() / 60)
+    hours, days = math.ceil(minutes / 60), math.ceil(minutes / 60 / 24)
+    if minutes < 90:
+        return "cerca de 1 minuto" if minutes <= 1 else f"unos {minutes} minutos"
+    return f"unas {hours} horas" if hours <= 36 else f"unos {days:,} días"
 
 
 def clock_time(instant: datetime, with_seconds: bool = False) -> str:

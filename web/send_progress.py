@@ -1,6 +1,5 @@
 """How a send goes: what the server accepted, how fast, how long it will take, and the curve of it."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +9,9 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from crm import charts, clock
+from crm.config import RelayAddress, Settings
 from crm.database import seconds_since_epoch
-from crm.mailing import sends
+from crm.mailing import pace, relays, sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
 
@@ -29,7 +29,10 @@ class Progress:
     counts: Counts
     per_minute: float | None
     """What the server accepts now; None when nothing leaves."""
-    minutes_left: int | None
+    left: timedelta | None
+    """How long until the last of those that are pending has left, by all limits and rests of the relay; None: nobody can tell."""
+    limits: str
+    """What may leave in an hour and a day, in words."""
 
     @property
     def to_write(self) -> int:
@@ -41,12 +44,23 @@ class Progress:
         return self.counts.pending + self.counts.deferred
 
 
-def progress_of(session: Session, send: Send) -> Progress:
+def progress_of(session: Session, send: Send, settings: Settings) -> Progress:
     """The figures of a send at this moment."""
-    counted = sends.counts(session, send)
-    pace = _pace(session, send) if send.state is SendState.SENDING else None
-    left = math.ceil(counted.pending / pace) if pace and counted.pending else None
-    return Progress(counts=counted, per_minute=pace, minutes_left=left)
+    counted, moves = sends.counts(session, send), send.state is SendState.SENDING
+    rate = _pace(session, send) if moves else None
+    left = relays.time_left(session, settings, counted.pending, rate) if moves and counted.pending else None
+    return Progress(counts=counted, per_minute=rate, left=left, limits=limit_words(settings.relay, clock.now()))
+
+
+def limit_words(address: RelayAddress | None, instant: datetime) -> str:
+    """`hasta 100 por hora y 200 al día (calentamiento, semana 3 de 8)`; nothing where there is no limit but that per minute."""
+    if address is None:
+        return ""
+    day, warming = pace.per_day(address, instant), pace.warm_up(address, instant)
+    told = [f"{address.per_hour:,} por hora"] if address.per_hour else []
+    told += [f"{day:,} al día"] if day else []
+    week = f" (calentamiento, semana {warming.week} de {warming.weeks})" if warming else ""
+    return f"hasta {' y '.join(told)}{week}" if told else ""
 
 
 def _pace(session: Session, send: Send) -> float | None:

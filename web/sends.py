@@ -73,7 +73,7 @@ def _live(request: Request, session: Session, send: Send, viewer: Viewer) -> dic
         "send": send,
         "state_words": SEND_STATES[send.state],
         "sentence": sends.REASONS.get(send.reason) if send.reason else None,
-        "progress": progress_of(session, send),
+        "progress": progress_of(session, send, settings_of(request)),
         "rests_until": relays.resting_until(session, settings_of(request)) if send.state is SendState.SENDING else None,
         "delivery_states": DELIVERY_STATES,
         "curve": curve_of(session, send),

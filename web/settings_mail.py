@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
+from crm import clock
 from crm.config import Settings
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import outgoing, previews, relays
@@ -20,9 +21,10 @@ from web.asked import number_of
 from web.dependencies import Posted, SessionOf, ViewerOf, base_settings_of, database_of
 from web.errors import status_of
 from web.pages import page
+from web.send_progress import limit_words
 
 HERE = "/ajustes/correo"
-OWN, CATCHER = "own", "catcher"
+OWN, NEW, CATCHER = "own", "new", "catcher"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ SERVICES = {
         2_000,
     ),
     OWN: Service("Servidor propio", "El del Instituto. Pida su nombre y su puerto a quien lo administra.", "", 120),
+    NEW: Service(
+        "Servidor o dominio nuevo",
+        "Con calentamiento por semana, para que los buzones aprendan a confiar: hasta 50 correos al día la primera semana y el "
+        "doble cada semana, durante 8 semanas.",
+    ),
     CATCHER: Service("Buzón local de prueba", "Ningún correo sale: se quedan en la carpeta de datos de este equipo."),
 }
 TLS_WORDS = [
@@ -61,11 +68,11 @@ TLS_WORDS = [
 ]
 FIELDS = {"sender_name": "nombre", "from_address": "correo", "reply_to": "responder", "host": "servidor", "port": "puerto"}
 FIELDS |= {"tls": "cifrado", "username": "usuario", "password": "contrasena", "per_minute": "ritmo"}
-FIELDS |= {"per_hour": "por_hora", "per_day": "por_dia"}
+FIELDS |= {"per_hour": "por_hora", "per_day": "por_dia", "warm_up_since": "calentamiento"}
 """Fields of `outgoing.Told` as the form calls them."""
 FIELD_WORDS = {"nombre": "Nombre", "correo": "Dirección", "responder": "Las respuestas llegan a", "servidor": "Servidor"}
 FIELD_WORDS |= {"puerto": "Puerto", "cifrado": "Cifrado", "usuario": "Usuario", "contrasena": "Contraseña", "ritmo": "Por minuto"}
-FIELD_WORDS |= {"por_hora": "Por hora", "por_dia": "Por día"}
+FIELD_WORDS |= {"por_hora": "Por hora", "por_dia": "Por día", "calentamiento": "Calentamiento desde"}
 
 SAVED = "Guardado. Vale para lo que salga desde ahora. Un envío que ya está saliendo sigue con lo anterior: páuselo y reanúdelo."
 
@@ -87,6 +94,7 @@ def _page(request: Request, session: Session, account_id: int, *, status: int = 
         "fixed": outgoing.fixed(settings),
         "now": now,
         "relay": now.relay,
+        "pace": limit_words(now.relay, clock.now()),
         "row": row,
         "version": row.version if row else 0,
         "typed": typed,
@@ -107,7 +115,8 @@ def _typed(now: Settings, row: MailSettings | None) -> dict[str, str]:
     """The form as it begins: what holds now."""
     name, address = parseaddr(now.mail_from)
     host = row.host if row and row.host else ""
-    service = next((key for key, one in SERVICES.items() if host and one.host == host), OWN if host else CATCHER)
+    own = NEW if row and row.warm_up_since else OWN
+    service = next((key for key, one in SERVICES.items() if host and one.host == host), own if host else CATCHER)
     return {
         "nombre": name,
         "correo": address,
@@ -120,6 +129,7 @@ def _typed(now: Settings, row: MailSettings | None) -> dict[str, str]:
         "ritmo": str(row.per_minute) if row and row.per_minute else "",
         "por_hora": str(row.per_hour) if row and row.per_hour else "",
         "por_dia": str(row.per_day) if row and row.per_day else "",
+        "calentamiento": row.warm_up_since.isoformat() if row and row.warm_up_since else "",
     }
 
 
@@ -152,7 +162,11 @@ def _told(typed: Mapping[str, str], form: FormData) -> Told:
         per_minute=typed["ritmo"],
         per_hour=typed["por_hora"],
         per_day=typed["por_dia"],
+        warm_up_since=typed["calentamiento"],
     )
+    if typed["servicio"] == NEW:
+        today = clock.institute_time(clock.now()).date().isoformat()
+        return replace(told, per_minute=told.per_minute or str(SERVICES[NEW].per_minute), warm_up_since=told.warm_up_since or today)
     if service is None or not service.host:
         return told
     pace, day = typed["ritmo"] or str(service.per_minute), typed["por_dia"] or str(service.per_day or "")

@@ -1,6 +1,6 @@
 """Tables of mailing: segments, campaigns, sends and the ledger of deliveries."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -142,6 +142,8 @@ class MailSettings(Tracked, Base):
     """None: no limit, on this machine only."""
     per_hour: Mapped[int | None]
     per_day: Mapped[int | None]
+    warm_up_since: Mapped[date | None]
+    """The first day of a warm-up by week, by the calendar of Mexico City; None: there is none."""
     version: Mapped[int] = mapped_column(default=1, info={"derived": True})
 
     __mapper_args__ = {"version_id_col": version}

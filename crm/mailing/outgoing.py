@@ -6,6 +6,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from email.utils import parseaddr, quote
 from urllib.parse import quote as percent
 
@@ -32,6 +33,7 @@ NOWHERE = "smtp://relay.invalid:587?tls=starttls"
 local catcher, where they would count as accepted."""
 PER_MINUTE_MOST = 10_000
 LIMIT_MOST = 10_000_000
+FIRST_WARM_UP = date(2000, 1, 1)
 TEXT_MOST = 254
 _HOST = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?)+|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _SPECIALS = re.compile(r'[][\\()<>@,:;".]')
@@ -64,6 +66,8 @@ class Told:
     per_minute: str = ""
     per_hour: str = ""
     per_day: str = ""
+    warm_up_since: str = ""
+    """A day, as `date.isoformat` writes it."""
 
 
 def fixed(settings: Settings) -> Fixed:
@@ -97,7 +101,7 @@ def password_is_lost(settings: Settings, row: MailSettings) -> bool:
 
 def _readable_url(settings: Settings, row: MailSettings) -> str:
     password = unseal(settings, row.sealed_password) if row.sealed_password else None
-    limits = {"per_minute": row.per_minute, "per_hour": row.per_hour, "per_day": row.per_day}
+    limits = {"per_minute": row.per_minute, "per_hour": row.per_hour, "per_day": row.per_day, "warm_up_since": row.warm_up_since}
     url = _url(row.host or "", row.port, row.tls or "", row.username, password, limits)
     try:
         RelayAddress.parse(url)
@@ -108,7 +112,7 @@ def _readable_url(settings: Settings, row: MailSettings) -> str:
 
 
 def _url(
-    host: str, port: int | None, tls: str, username: str | None, password: str | None, limits: Mapping[str, int | None]
+    host: str, port: int | None, tls: str, username: str | None, password: str | None, limits: Mapping[str, int | date | None]
 ) -> str:
     """As CRM_SMTP_URL. Without its password there is no user either: the server then says that it wants one."""
     who = f"{percent(username, safe='')}:{percent(password, safe='')}@" if username and password is not None else ""
@@ -141,7 +145,7 @@ def save(session: Session, settings: Settings, told: Told, version: int | None =
     if relay is not None:
         row.host, row.port, row.tls, row.username = relay.host, relay.port, relay.tls, relay.username
         row.sealed_password, row.per_minute = relay.sealed_password, relay.per_minute
-        row.per_hour, row.per_day = relay.per_hour, relay.per_day
+        row.per_hour, row.per_day, row.warm_up_since = relay.per_hour, relay.per_day, relay.warm_up_since
     session.flush()
     return row
 
@@ -158,6 +162,7 @@ class _Kept:
     per_minute: int | None = None
     per_hour: int | None = None
     per_day: int | None = None
+    warm_up_since: date | None = None
 
 
 def _sender(told: Told, faults: list[InvalidInput]) -> tuple[str, str | None]:
@@ -195,7 +200,19 @@ def _relay(told: Told, settings: Settings, row: MailSettings | None, faults: lis
     if username and (len(username) > TEXT_MOST or not username.isprintable()):
         faults.append(InvalidInput("field_too_long", field="username", limit=TEXT_MOST))
     sealed = _password(told, settings, row, host, faults) if username else None
-    return _Kept(host, port, told.tls, username, sealed, pace, hour, day)
+    since = _first_day(told.warm_up_since, faults) if told.warm_up_since.strip() else None
+    return _Kept(host, port, told.tls, username, sealed, pace, hour, day, since)
+
+
+def _first_day(text: str, faults: list[InvalidInput]) -> date | None:
+    try:
+        told = date.fromisoformat(text.strip())
+    except ValueError:
+        faults.append(InvalidInput("warm_up_invalid", field="warm_up_since"))
+        return None
+    if not FIRST_WARM_UP <= told <= clock.institute_time(clock.now()).date():
+        faults.append(InvalidInput("warm_up_invalid", field="warm_up_since"))
+    return told
 
 
 def _number(text: str, field: str, least: int, most: int, code: str, faults: list[InvalidInput]) -> int:

@@ -10,10 +10,10 @@ from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import insert_new, one_at_a_time
 from crm.errors import Unavailable
+from crm.mailing import pace
 from crm.mailing.faults import SENTENCES, Step
 from crm.mailing.models import Attempt, Delivery, DeliveryState, Notice, NoticeMail, Relay, Send, SendState
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TROUBLES_THAT_PAUSE = 5
 """Troubles of the relay in a row after which a send pauses and says why."""
 TROUBLES_THAT_SHOW = 2
@@ -82,22 +82,53 @@ def take_allowance(session: Session, relay_id: int, address: RelayAddress, most:
     Counted from the ledger, inside the transaction that claims them: what any worker handed over, taken or refused, and what is
     being handed over. Exact over all workers, since they count one at a time.
     """
-    limits = [(period, most_in) for period, most_in in ((HOUR, address.per_hour), (DAY, address.per_day)) if most_in]
+    now = clock.now()
+    limits = _limits(address, now)
     if not limits:
         return most
     one_at_a_time(session, f"relay-{relay_id}")
-    left, now, free = most, clock.now(), None
-    for period, most_in in limits:
-        handed = _handed_since(now - period)
-        count = session.scalar(sa.select(sa.func.count()).select_from(handed)) or 0
-        leaving = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENDING)) or 0
-        left = min(left, most_in - count - leaving)
-        if count >= most_in:
-            first: datetime = session.scalars(sa.select(handed.c.at).order_by(handed.c.at).offset(count - most_in).limit(1)).one()
-            free = max(free or now, first + period)
-    if free is not None:
-        session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=free))
-    return max(0, left)
+    leaving = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENDING)) or 0
+    handed = [(period, most_in, _handed(session, period, now)) for period, most_in in limits]
+    full = [_free_at(session, address, *one, now) for one in handed if one[2] >= one[1]]
+    if full:
+        session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=max(full)))
+    return max(0, min(most, *(most_in - count - leaving for _, most_in, count in handed)))
+
+
+def _limits(address: RelayAddress, now: datetime) -> list[tuple[timedelta, int]]:
+    limits = ((pace.HOUR, address.per_hour), (pace.DAY, pace.per_day(address, now)))
+    return [(period, most) for period, most in limits if most]
+
+
+def _handed(session: Session, period: timedelta, now: datetime) -> int:
+    return session.scalar(sa.select(sa.func.count()).select_from(_handed_since(now - period))) or 0
+
+
+def _free_at(session: Session, address: RelayAddress, period: timedelta, most: int, count: int, now: datetime) -> datetime:
+    """When the first place under a limit becomes free again: a mail is old enough, or the next week of a warm-up begins."""
+    handed = _handed_since(now - period)
+    first: datetime | None = session.scalar(sa.select(handed.c.at).order_by(handed.c.at).offset(max(0, count - most)).limit(1))
+    free_at = (first or now) + period
+    warming = pace.warm_up(address, now) if period == pace.DAY else None
+    return min(free_at, warming.next_at) if warming else free_at
+
+
+def windows_of(session: Session, address: RelayAddress) -> list[pace.Window]:
+    """How the limits per hour and day stand now, by the ledger."""
+    now = clock.now()
+    counted = [(period, most, _handed(session, period, now)) for period, most in _limits(address, now)]
+    return [pace.Window(*one, _free_at(session, address, *one, now)) for one in counted]
+
+
+def time_left(session: Session, settings: Settings, mails: int, rate: float | None = None) -> timedelta | None:
+    """How long so many mails will take by all limits and rests of the relay; ``rate`` is what it accepts per minute now, without
+    it the pace that it was told. None when nothing tells."""
+    address, now = settings.relay, clock.now()
+    if rate is None and address is not None and address.per_minute:
+        rate = address.per_minute - 1  # see `take_slot`
+    begin = resting_until(session, settings) or now
+    ends = pace.ends_at(mails, begin, address, windows_of(session, address) if address else [], rate)
+    return ends - now if ends else None
 
 
 def _handed_since(instant: datetime) -> sa.Subquery:

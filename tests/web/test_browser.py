@@ -17,9 +17,11 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy.orm import Session
 
+from crm import clock
+from crm.config import Settings
 from crm.database import Database
-from crm.mailing import import_results, segments, sends
-from crm.mailing.models import Send
+from crm.mailing import import_results, relays, segments, sends
+from crm.mailing.models import Notice, Send, SendState
 from crm.mailing.segment_schemas import SegmentIn
 from crm.outreach import materials
 from crm.outreach.models import MaterialKind
@@ -201,6 +203,30 @@ def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: 
     alone.goto("/entrar")
     assert Visit(alone, []).axe() == []
     alone.close()
+
+
+@looks
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_tells_a_relay_in_trouble_and_a_send_that_ended_accessibly(
+    browser: Browser, site: Site, settings: Settings, size: tuple[int, int]
+) -> None:
+    with site.database.session() as session:
+        send = session.get_one(Send, site.send_id)
+        send.state, send.ordered_by_id = SendState.DONE, 1
+        session.add(Notice(send_id=send.id, state=SendState.DONE))
+        relay_id = relays.row_of(session, settings).id
+        for _ in range(3):
+            relays.note_trouble(session, relay_id, clock.now(), "relay_unreachable")
+    visit = signed_in(browser, site, size)
+    for url in ("/", "/ajustes/correo"):
+        visit.page.goto(url)
+        expect(visit.page.locator(".band [role=status]")).to_contain_text("El correo no está saliendo.")
+        assert visit.axe() == [], url
+        assert visit.sideways <= 0, url
+    visit.page.goto("/")
+    visit.page.get_by_role("button", name="Visto").click()
+    expect(visit.page.get_by_role("button", name="Visto")).to_have_count(0)
+    visit.page.context.close()
 
 
 @looks

@@ -1,22 +1,29 @@
 """Envío y resultados, Campañas and Inicio: numbers that add up, doors to people, and deeds that need a right."""
 
 import re
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from crm import clock
 from crm.database import Database
-from crm.mailing import faults, sends
+from crm.mailing import faults, outgoing, relays, sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
 from crm.people.models import Contact
 from crm.staff.models import Role
+from tests.mailing.factories import begun
 from tests.web.conftest import Visitor, csrf_of
 from tests.web.network import build_send
-from web.send_progress import curve_of, progress_of
+from web.pages import lasting
+from web.send_progress import curve_of
 from web.words import DELIVERY_STATES, SEND_STATES, SKIP_REASONS, reason_words
 
+TOLD = outgoing.Told(
+    "Red", "red@example.org", has_relay=True, host="127.0.0.1", port="25", tls="none", per_minute="30", per_day="4"
+)
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
@@ -43,7 +50,7 @@ def test_every_state_and_reason_has_words() -> None:
 def test_counts_what_the_server_accepted_and_never_says_delivered(visit: Visitor, send_id: int, database: Database) -> None:
     page = visit(Role.READING).get(f"/envios/{send_id}").text
     with database.session(write=False) as session:
-        counts = progress_of(session, sends.get(session, send_id)).counts
+        counts = sends.counts(session, sends.get(session, send_id))
     assert f"<strong>{counts.sent}</strong> de {counts.total - counts.skipped} correos aceptados por el servidor" in page
     assert not re.search("entregad", page, re.IGNORECASE)
     assert counts.total == 300
@@ -116,11 +123,38 @@ def test_asks_again_only_while_the_send_goes(visit: Visitor, send_id: int) -> No
     assert "hx-trigger" not in client.get(f"/envios/{send_id}/avance", headers=FRAGMENT).text
 
 
+def test_says_in_days_how_long_a_send_takes_by_the_limits(app: FastAPI, visit: Visitor, database: Database) -> None:
+    with database.session() as session:
+        outgoing.save(session, app.state.settings, TOLD)
+        limited = outgoing.effective(session, app.state.settings)
+        waiting = begun(session, limited, 31).id
+        written = sends.get(session, waiting).campaign_id
+    client = visit(Role.COORDINATION)
+    page = " ".join(client.get(f"/envios/{waiting}/avance", headers=FRAGMENT).text.split())
+    assert "Faltan unos 8 días · hasta 4 al día · cada persona lo recibe una sola vez" in page
+    assert "Tardará <b>unos 8 días</b> en salir a 31 personas" in client.get(f"/campanas/{written}/revisar").text
+    with database.session() as session:
+        relays.row_of(session, limited).resting_until = clock.now() + timedelta(hours=30)
+    page = " ".join(client.get(f"/envios/{waiting}/avance", headers=FRAGMENT).text.split())
+    assert re.search(r"sigue solo el [^.]*\. Terminará en unos 9 días · hasta 4 al día", page)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "cerca de 1 minuto"), (61, "unos 2 minutos"), (89 * 60, "unos 89 minutos"), (91 * 60, "unas 2 horas"),
+        (36 * 3600, "unas 36 horas"), (36 * 3600 + 1, "unos 2 días"), (7 * 86400 + 60, "unos 8 días"),
+    ],
+)  # fmt: skip
+def test_says_how_long_as_people_do(seconds: int, words: str) -> None:
+    assert lasting(timedelta(seconds=seconds)) == words
+
+
 def test_draws_a_curve_that_ends_at_what_was_accepted(send_id: int, database: Database) -> None:
     with database.session(write=False) as session:
         send = sends.get(session, send_id)
         curve = curve_of(session, send)
-        accepted = progress_of(session, send).counts.sent
+        accepted = sends.counts(session, send).sent
     assert curve is not None
     assert curve.points[0].accepted == 0
     assert curve.points[-1].accepted == accepted

@@ -315,6 +315,23 @@ def test_a_known_service_brings_its_own_server(visit: Visitor, database: Databas
     assert (relay.host, relay.port, relay.tls, relay.per_minute) == ("smtp.office365.com", 587, "starttls", 30)
 
 
+def test_a_new_server_warms_up_from_today_or_from_its_first_day(visit: Visitor, database: Database, settings: Settings) -> None:
+    client, today = visit(Role.ADMINISTRATION), clock.institute_time(clock.now()).date()
+    page = save(client, servicio="new", ritmo="")[1]
+    relay = now(database, settings).relay
+    assert relay is not None
+    assert (relay.warm_up_since, relay.per_minute) == (today, 30)
+    assert "hasta 50 al día (calentamiento, semana 1 de 8)" in page
+    third = (today - timedelta(days=15)).isoformat()
+    page = save(client, servicio="new", calentamiento=third, por_dia="1,000", version="1")[1]
+    assert "hasta 200 al día (calentamiento, semana 3 de 5)" in page
+    assert f'value="{third}"' in page
+    assert re.search(r'value="new"\s+checked', page)
+    refused = save(client, servicio="new", calentamiento="2999-01-01", version="2")
+    assert (refused[0], "hoy o una fecha anterior" in refused[1]) == (422, True)
+    assert "calentamiento, semana" not in save(client, version="2")[1], "an empty day ends it"
+
+
 def test_the_environment_wins_and_is_shown_without_its_secret(database: Database, settings: Settings) -> None:
     told = {"smtp_url": "smtp://u:zanahoria@fijo.example.org:587?tls=starttls", "mail_from": "Fija <fija@example.org>"}
     with database.session() as session:
