@@ -19,6 +19,23 @@ SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 """A label of a DKIM selector (RFC 6376, 3.1)."""
 
 
+TENANT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,98}[A-Za-z0-9])?\Z")
+"""The directory of an organization in Entra ID: its number or one of its domains."""
+EXCHANGE_SCOPE = "https://outlook.office365.com/.default"
+"""What an application asks for that sends through Exchange Online."""
+
+
+class OAuthClient(BaseModel):
+    """Who asks for access tokens, and where (OAuth 2.0 client credentials, RFC 6749, 4.4)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token_url: str
+    client_id: str
+    secret_file: Path
+    scope: str
+
+
 class RelayAddress(BaseModel):
     """Where mails are handed over, read from ``CRM_SMTP_URL``."""
 
@@ -28,6 +45,8 @@ class RelayAddress(BaseModel):
     port: int
     username: str | None = Field(default=None, repr=False)
     password: str | None = Field(default=None, repr=False)
+    oauth: OAuthClient | None = Field(default=None, repr=False)
+    """Who asks for the token that signs the user in; no password is used then."""
     tls: Tls = "starttls"
     per_minute: int | None = Field(default=DEFAULT_PER_MINUTE, ge=2)
     per_hour: int | None = Field(default=None, ge=1)
@@ -88,6 +107,11 @@ class Settings(BaseSettings):
     base_url: str | None = None
     secret_key: str | None = Field(default=None, repr=False)
     smtp_url: str | None = Field(default=None, repr=False)
+    smtp_oauth_tenant: str | None = None
+    smtp_oauth_client_id: str | None = None
+    smtp_oauth_secret_file: Path | None = None
+    smtp_oauth_token_url: str | None = None
+    smtp_oauth_scope: str = EXCHANGE_SCOPE
     mail_from: str = "Red Voto Chilango <votochilango@example.org>"
     mail_reply_to: str | None = None
     dkim_keys: str = ""
@@ -103,12 +127,41 @@ class Settings(BaseSettings):
             RelayAddress.parse(value)
         return value
 
+    @field_validator("smtp_oauth_tenant")
+    @classmethod
+    def _tenant_is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not TENANT.match(value):
+            raise ValueError("CRM_SMTP_OAUTH_TENANT must be the number or a domain of the organization in Entra ID")
+        return value
+
+    @field_validator("smtp_oauth_token_url")
+    @classmethod
+    def _tokens_travel_encrypted(cls, value: str | None) -> str | None:
+        parts = urlsplit(value or "https://none.invalid")
+        local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if not parts.hostname or (parts.scheme != "https" and not local):
+            raise ValueError("CRM_SMTP_OAUTH_TOKEN_URL must begin with https:// (http only on this machine)")
+        return value
+
     @field_validator("dkim_keys")
     @classmethod
     def _keys_have_selectors(cls, value: str) -> str:
         if any(not SELECTOR.match(one.partition("=")[0]) or not one.partition("=")[2] for one in value.split(",") if one):
             raise ValueError("CRM_DKIM_KEYS must look like selector=/path/of/key.pem,other=/path/of/other.pem")
         return value
+
+    @model_validator(mode="after")
+    def _oauth_is_whole(self) -> Self:
+        where = self.smtp_oauth_token_url or self.smtp_oauth_tenant
+        told = [bool(one) for one in (self.smtp_oauth_client_id, self.smtp_oauth_secret_file, where)]
+        if any(told) and not all(told):
+            raise ValueError(
+                "CRM_SMTP_OAUTH_CLIENT_ID, CRM_SMTP_OAUTH_SECRET_FILE and CRM_SMTP_OAUTH_TENANT (or CRM_SMTP_OAUTH_TOKEN_URL) "
+                "are told together or not at all"
+            )
+        if any(told) and self.smtp_url and not RelayAddress.parse(self.smtp_url).username:
+            raise ValueError("CRM_SMTP_URL must name the mailbox that signs in by OAuth2: smtp://red%40example.org@host:587")
+        return self
 
     @model_validator(mode="after")
     def _many_machines_share_a_key(self) -> Self:
@@ -150,4 +203,20 @@ class Settings(BaseSettings):
     @property
     def relay(self) -> RelayAddress | None:
         """The relay beyond the local catcher; None means that mails stay in the local catcher."""
-        return RelayAddress.parse(self.smtp_url) if self.smtp_url else None
+        if not self.smtp_url:
+            return None
+        address = RelayAddress.parse(self.smtp_url)
+        return address.model_copy(update={"oauth": self.oauth}) if address.username else address
+
+    @property
+    def oauth(self) -> OAuthClient | None:
+        """Who asks for access tokens; None: the relay takes a password, or nothing."""
+        if not self.smtp_oauth_client_id or self.smtp_oauth_secret_file is None:
+            return None
+        url = f"https://login.microsoftonline.com/{self.smtp_oauth_tenant}/oauth2/v2.0/token"
+        return OAuthClient(
+            token_url=self.smtp_oauth_token_url or url,
+            client_id=self.smtp_oauth_client_id,
+            secret_file=self.smtp_oauth_secret_file,
+            scope=self.smtp_oauth_scope,
+        )

@@ -41,7 +41,8 @@ class Service:
 SERVICES = {
     "microsoft365": Service(
         "Microsoft 365",
-        "El usuario es el buzón que firma. Pida a quien lo administra que permita «SMTP AUTH» en ese buzón. "
+        "El usuario es el buzón que firma. Pida a quien lo administra que permita «SMTP AUTH» en ese buzón y, en lugar de "
+        "contraseña, registre la Red con OAuth2. "
         "Admite 30 correos por minuto y 10,000 al día.",
         "smtp.office365.com",
         per_day=10_000,
@@ -98,6 +99,7 @@ def _page(request: Request, session: Session, account_id: int, *, status: int = 
         "row": row,
         "version": row.version if row else 0,
         "typed": typed,
+        "by_token": outgoing.is_by_token(settings, outgoing.EXCHANGE_HOST),
         "has_password": bool(row and row.sealed_password),
         "password_lost": bool(row and outgoing.password_is_lost(settings, row)),
         "services": SERVICES,

@@ -21,6 +21,8 @@ MESSAGE_SECONDS = 180.0
 REPLY_LIMIT = 64 * 1024
 """Most bytes of one reply; a server that says more is not listened to."""
 WRITE_BUFFER = 16 * 2**20
+TLS_RECORD = 256
+"""More bytes than TLS adds to a record (RFC 8446, 5.2: 22; older ones less than 100)."""
 _LINE = re.compile(rb"[2-5]\d\d(?:[ -][^\n]*|)\r?\Z")
 _LEADING_DOT = re.compile(rb"(?m)^\.")
 _FORBIDDEN = re.compile(r"[\x00-\x20<>\x7f]")
@@ -112,6 +114,8 @@ class Exchange(asyncio.Protocol, Generic[M]):
         self._heard, self._more = b"", False
         self._words: list[bytes] = []
         self._idle, self._leaving, self._timed_out = True, False, False
+        self._behind = 0
+        """Bytes written behind the content that waits for its answer: the next envelope."""
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
@@ -327,17 +331,31 @@ class Exchange(asyncio.Protocol, Generic[M]):
         following = self._take() if self.offers.pipelining else None
         words, asks = self._envelope(following) if following else (b"", [])
         self._expected.extend(asks)
+        self._behind = len(words)
         self.transport.writelines([mail.content, b".\r\n" + words])
         self._wait()
         return None
 
     def _judged(self, mail: M, code: int, text: str) -> None:
+        if code == 250 and _unsent(self.transport, self._behind):
+            self.source.ended(mail, Reply(Step.MESSAGE, 0, "250 before all of the content had left"))
+            return self._hang_up()
         self.source.ended(mail, Reply(Step.MESSAGE, code, text))
         self.accepted += code == 250
         if code != 250 and not 400 <= code <= 599:
             self._hang_up()
         elif not self._expected:
             self._next(b"" if code == 250 else b"RSET\r\n")
+        return None
+
+
+def _unsent(transport: asyncio.Transport, behind: int) -> bool:
+    """Whether bytes other than the ``behind`` last ones are still in this process: surely nobody has read them. Where asyncio
+    encrypts, they wait in the transport beneath, in records."""
+    left, beneath = transport.get_write_buffer_size(), getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    if beneath is None:
+        return left > behind
+    return left + int(beneath.get_write_buffer_size()) > behind + TLS_RECORD
 
 
 def _clean(words: list[bytes]) -> str:

@@ -45,6 +45,8 @@ class Reply:
     step: Step
     code: int
     text: str = ""
+    known: str | None = None
+    """The code of its sentence, where we know what is wrong better than the server says it."""
 
     @property
     def enhanced(self) -> str:
@@ -76,6 +78,16 @@ SENTENCES: dict[str, str] = {
     "sender_refused": "El servidor no acepta este remitente. Pida a quien administra el correo permiso para usar esa dirección.",
     "sign_in_refused": "El servidor de correo no aceptó el usuario o la contraseña. Revise CRM_SMTP_URL con quien lo administra.",
     "sign_in_disabled": "El servidor ya no admite contraseña simple (5.7.30). Pida a quien administra el correo un relay u OAuth2.",
+    "token_unavailable": "No pudimos obtener el permiso de envío (OAuth2): su servidor no respondió o no se entendió. Revise "
+    "CRM_SMTP_OAUTH_TENANT o CRM_SMTP_OAUTH_TOKEN_URL, y que este equipo tenga salida a internet.",
+    "token_client_refused": "El servidor de permisos (OAuth2) no aceptó a esta aplicación. Pida a quien administra Entra ID que "
+    "revise el inquilino (CRM_SMTP_OAUTH_TENANT), el id de cliente (CRM_SMTP_OAUTH_CLIENT_ID) y que el secreto no haya vencido.",
+    "token_secret_unreadable": "No se puede leer el secreto de OAuth2. Revise que el archivo de CRM_SMTP_OAUTH_SECRET_FILE exista, "
+    "no esté vacío y el servicio pueda leerlo.",
+    "token_refused": "El servidor de correo no aceptó el permiso (OAuth2) para este buzón. Pida a quien lo administra que revise "
+    "el permiso SMTP.SendAsApp, la entidad de servicio registrada con acceso al buzón y que el buzón admita «SMTP AUTH».",
+    "xoauth2_not_offered": "El servidor de correo no ofrece OAuth2 (XOAUTH2). Revise con quien lo administra el servidor y el "
+    "puerto, o quite los ajustes CRM_SMTP_OAUTH.",
     "quota": "Se alcanzó el límite de envío del servidor de correo. Reanude más tarde o pida que lo amplíen.",
     "relay_out_of_order": "El servidor de correo tiene una falla. Avise a quien lo administra y reanude después.",
     "relay_closed": "El servidor de correo cerró la conexión. Si se repite, pida a quien lo administra que revise sus límites.",
@@ -144,6 +156,8 @@ GIVE_UP_AFTER = timedelta(hours=72)
 
 def judge(reply: Reply) -> Judgement:
     """What an answer means and whose fault it is."""
+    if reply.known is not None:
+        return Judgement(Verdict.SYSTEM, reply.known)
     if reply.step is Step.MESSAGE:
         if reply.code == 250:
             return Judgement(Verdict.ACCEPTED, "accepted")

@@ -31,6 +31,9 @@ log = structlog.get_logger(__name__)
 NOWHERE = "smtp://relay.invalid:587?tls=starttls"
 """Where mails go when what is stored cannot be read: to no server (RFC 6761), so that sends wait and say it, never to the
 local catcher, where they would count as accepted."""
+EXCHANGE_HOST = "smtp.office365.com"
+"""The one server told on the page that gets an access token: else whoever may write there could have it sent to a server of
+their own. Others are told by CRM_SMTP_URL."""
 PER_MINUTE_MOST = 10_000
 LIMIT_MOST = 10_000_000
 FIRST_WARM_UP = date(2000, 1, 1)
@@ -87,6 +90,8 @@ def effective(session: Session, settings: Settings) -> Settings:
     changes: dict[str, str | None] = {}
     if not told.relay and row.host is not None:
         changes["smtp_url"] = _readable_url(settings, row)
+        if not is_by_token(settings, row.host):
+            changes["smtp_oauth_client_id"] = None
     if not told.mail_from and parseaddr(row.mail_from)[1]:
         changes["mail_from"] = row.mail_from
     if not told.reply_to:
@@ -94,14 +99,23 @@ def effective(session: Session, settings: Settings) -> Settings:
     return settings.model_copy(update=changes)
 
 
+def is_by_token(settings: Settings, host: str) -> bool:
+    """Whether the user of a server told on the page signs in by OAuth2, without a password."""
+    return settings.oauth is not None and host == EXCHANGE_HOST
+
+
 def password_is_lost(settings: Settings, row: MailSettings) -> bool:
     """Whether the stored password was sealed with another key: a person has to write it again."""
+    if is_by_token(settings, row.host or ""):
+        return False
     return row.sealed_password is not None and unseal(settings, row.sealed_password) is None
 
 
 def _readable_url(settings: Settings, row: MailSettings) -> str:
     password = unseal(settings, row.sealed_password) if row.sealed_password else None
     limits = {"per_minute": row.per_minute, "per_hour": row.per_hour, "per_day": row.per_day, "warm_up_since": row.warm_up_since}
+    if is_by_token(settings, row.host or ""):
+        password = ""
     url = _url(row.host or "", row.port, row.tls or "", row.username, password, limits)
     try:
         RelayAddress.parse(url)
@@ -225,6 +239,8 @@ def _number(text: str, field: str, least: int, most: int, code: str, faults: lis
 
 def _password(told: Told, settings: Settings, row: MailSettings | None, host: str, faults: list[InvalidInput]) -> str | None:
     """The password sealed. One that is kept goes to the very server that it was written for, never to another."""
+    if is_by_token(settings, host):
+        return None
     if told.password:
         if len(told.password) > 1000:
             faults.append(InvalidInput("field_too_long", field="password", limit=1000))

@@ -6,6 +6,7 @@ import ssl
 import aiosmtplib
 
 from crm.config import RelayAddress
+from crm.mailing import tokens
 from crm.mailing.exchange import PATIENT, Exchange, M, Offers, Outgoing, Source, Timeouts, for_the_wire
 from crm.mailing.faults import Reply, Step
 
@@ -26,11 +27,35 @@ async def connect(
 ) -> Exchange[M]:
     """Connect, secure and sign in; the exchange that is returned takes its first mail at `go_on`. ConnectionFailed says why
     it could not."""
+    if relay.oauth is None:
+        return await _open(relay, None, source, timeouts, tls_context)
+    kept = tokens.kept(relay.oauth)
+    try:
+        token = kept or await tokens.renew(relay.oauth, timeouts.step)  # before the door opens: no mail server waits for another
+        return await _open(relay, token, source, timeouts, tls_context)
+    except tokens.NoToken as error:
+        raise ConnectionFailed(Reply(Step.CONNECT, 0, known=error.reason)) from error
+    except ConnectionFailed as error:
+        if error.reply.known != "token_refused":
+            raise
+        tokens.forget(relay.oauth, token)
+        if kept is None:
+            raise
+    return await connect(relay, source, timeouts=timeouts, tls_context=tls_context)  # a kept one may have ended early
+
+
+async def _open(
+    relay: RelayAddress, token: tokens.Token | None, source: Source[M], timeouts: Timeouts, tls_context: ssl.SSLContext | None
+) -> Exchange[M]:
+    async def words() -> str:
+        return token.words if token is not None else ""
+
     client = aiosmtplib.SMTP(
         hostname=relay.host,
         port=relay.port,
         username=relay.username,
-        password=relay.password,
+        password=relay.password if token is None else None,
+        oauth_token_generator=words if token is not None else None,
         use_tls=relay.tls == "implicit",
         start_tls=relay.tls == "starttls",
         tls_context=tls_context,
@@ -44,7 +69,7 @@ async def connect(
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         client.close()
         await asyncio.sleep(0.01)  # the loop says goodbye to the socket before it may be closed itself
-        raise ConnectionFailed(_reply_of(error)) from error
+        raise ConnectionFailed(_reply_of(error, by_token=token is not None)) from error
     if not isinstance(client.transport, asyncio.Transport) or client.transport.is_closing():
         raise ConnectionFailed(Reply(Step.CONNECT, 0))
     return Exchange(client.transport, _offers_of(client), source, timeouts)
@@ -104,14 +129,18 @@ def _offers_of(client: aiosmtplib.SMTP) -> Offers:
     return Offers(offered("pipelining"), offered("8bitmime"), offered("size"), offered("smtputf8"))
 
 
-def _reply_of(error: Exception) -> Reply:
+def _reply_of(error: Exception, *, by_token: bool) -> Reply:
     """What an error of the library says in the server's own terms."""
+    if by_token and isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code >= 500:
+        return Reply(Step.CONNECT, error.code, error.message, known="token_refused")
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return Reply(Step.CONNECT, error.code, error.message)
     if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
         return Reply(Step.CONNECT, 454, "4.7.5 the certificate was not accepted")
     if isinstance(error, aiosmtplib.SMTPException) and not isinstance(error, OSError):
         # What we were told to use is not offered: the library says which in words only.
+        if by_token and "XOAUTH2" in str(error):
+            return Reply(Step.CONNECT, 0, known="xoauth2_not_offered")
         words = "5.7.8 not offered" if "AUTH" in str(error) else "4.7.5 not offered"
         return Reply(Step.CONNECT, 535 if "AUTH" in str(error) else 454, words)
     return Reply(Step.CONNECT, 0)

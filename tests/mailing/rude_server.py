@@ -3,18 +3,22 @@
 import re
 import socket
 import socketserver
+import ssl
 import struct
 import time
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
-from crm.config import RelayAddress
+from crm.config import RelayAddress, Tls
 
 Answer = bytes | Callable[["Talk"], None]
 """Words instead of the usual ones, or something that the connection does."""
 _EHLO = b"250-rude\r\n%b250-SIZE 100000000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+_REFUSED = b"334 eyJzdGF0dXMiOiI0MDEiLCJzY2hlbWVzIjoiYmVhcmVyIn0=\r\n"
+"""Exchange's challenge to a token that it does not take; the client says nothing, and only then hears the refusal."""
 
 
 class Talk(socketserver.BaseRequestHandler):
@@ -24,20 +28,32 @@ class Talk(socketserver.BaseRequestHandler):
 
     def setup(self) -> None:
         self.heard, self.mails, self.taken, self.recipient = b"", 0, False, ""
+        self.is_known, self.token = self.server.knows is None, ""
         with self.server.lock:
             self.server.connections += 1
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def handle(self) -> None:
         with suppress(OSError, EOFError):
+            if self.server.tls is not None:
+                self.request = self.server.tls.wrap_socket(self.request, server_side=True)
             self.say("banner", b"220 rude\r\n")
             while True:
                 self.obey(self.until(b"\r\n"))
 
+    def finish(self) -> None:
+        if self.server.tls is not None:  # the server closes only the socket that it opened
+            self.request.close()
+
     def obey(self, line: bytes) -> None:
         verb = line[:4].upper()
         if verb == b"EHLO":
-            self.say("ehlo", _EHLO % (b"250-PIPELINING\r\n" if self.server.pipelining else b""))
+            offers = b"250-PIPELINING\r\n" if self.server.pipelining else b""
+            self.say("ehlo", _EHLO % (offers + (b"" if self.is_known else b"250-AUTH LOGIN XOAUTH2\r\n")))
+        elif verb == b"AUTH":
+            self.sign_in(line)
+        elif not self.is_known:
+            self.request.sendall(b"530 5.7.57 Client not authenticated to send mail\r\n")
         elif verb == b"MAIL":
             self.taken = False
             self.say("mail", b"250 2.1.0 ok\r\n")
@@ -53,6 +69,21 @@ class Talk(socketserver.BaseRequestHandler):
             raise EOFError
         else:
             self.say("rset", b"250 ok\r\n")
+
+    def sign_in(self, line: bytes) -> None:
+        told = re.fullmatch(rb"user=(.*?)\x01auth=Bearer (.*?)\x01\x01", b64decode(line.rpartition(b" ")[2]))
+        with self.server.lock:
+            self.server.sign_ins += 1
+        assert self.server.knows is not None
+        assert told is not None
+        self.token = told[2].decode()
+        self.is_known = self.server.knows(told[1].decode(), self.token)
+        if self.is_known:
+            self.request.sendall(b"235 2.7.0 Authentication successful\r\n")
+            return
+        self.request.sendall(_REFUSED)
+        assert self.until(b"\r\n") == b""
+        self.say("auth", b"535 5.7.3 Authentication unsuccessful\r\n")
 
     def content(self) -> None:
         empty = self.heard.startswith(b".\r\n") or (not self.heard and self.peek(b".\r\n"))
@@ -101,22 +132,31 @@ class Talk(socketserver.BaseRequestHandler):
 
 
 class RudeServer(socketserver.ThreadingTCPServer):
-    """``at(step, talk)``: what to answer at banner, ehlo, mail, rcpt, data, dot and rset; None: as every server does."""
+    """``at(step, talk)``: what to answer at banner, ehlo, auth (refused), mail, rcpt, data, dot and rset; None: as every server
+    does. With ``knows(user, token)`` it wants a sign-in by XOAUTH2."""
 
     daemon_threads = True
     request_queue_size = 100
 
-    def __init__(self, at: Callable[[str, Talk], Answer | None] = lambda _step, _talk: None, *, pipelining: bool = True) -> None:
-        self.at, self.pipelining = at, pipelining
+    def __init__(
+        self,
+        at: Callable[[str, Talk], Answer | None] = lambda _step, _talk: None,
+        *,
+        pipelining: bool = True,
+        knows: Callable[[str, str], bool] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.at, self.pipelining, self.knows, self.tls = at, pipelining, knows, tls
         self.kept: Counter[str] = Counter()
         self.contents: list[int] = []
-        self.connections = 0
-        self.lock = Lock()
+        self.connections = self.sign_ins = 0
+        self.lock, self.is_over = Lock(), Event()
         super().__init__(("127.0.0.1", 0), Talk)
 
     @property
     def relay(self) -> RelayAddress:
-        return RelayAddress(host="127.0.0.1", port=self.server_address[1], tls="none", per_minute=None)
+        tls: Tls = "implicit" if self.tls else "none"
+        return RelayAddress(host="127.0.0.1", port=self.server_address[1], tls=tls, per_minute=None)
 
 
 @contextmanager
@@ -126,6 +166,7 @@ def rude(server: RudeServer) -> Iterator[RudeServer]:
     try:
         yield server
     finally:
+        server.is_over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -153,10 +194,22 @@ def silent(talk: Talk) -> None:
         talk.more()
 
 
-def in_pieces(words: bytes) -> Answer:
+def yes_too_early(talk: Talk) -> None:
+    """It goes on, says yes to a content that it has not read, and reads no more."""
+    talk.request.sendall(b"354 go\r\n")
+    talk.more()
+    talk.request.sendall(b"250 2.0.0 ok\r\n")
+    while not talk.server.is_over.wait(0.02):
+        continue
+    raise EOFError
+
+
+def in_pieces(words: bytes, seconds: float = 0.002) -> Answer:
+    """Byte by byte."""
+
     def speak(talk: Talk) -> None:
         for position in range(len(words)):
             talk.request.sendall(words[position : position + 1])
-            time.sleep(0.002)
+            time.sleep(seconds)
 
     return speak

@@ -3,8 +3,9 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ def _authenticator(_server: object, _session: object, _envelope: object, _mechan
 
 
 class _Secure(Controller):
-    def __init__(self, server: MailServer, context: ssl.SSLContext, tls: Tls) -> None:
-        self._context, self._tls = context, tls
+    def __init__(self, server: MailServer, context: ssl.SSLContext, tls: Tls, without: Sequence[str]) -> None:
+        self._context, self._tls, self._without = context, tls, without
         super().__init__(server, hostname="127.0.0.1", port=server.port, ssl_context=context if tls == "implicit" else None)
 
     def factory(self) -> Any:
@@ -39,6 +40,7 @@ class _Secure(Controller):
             self.handler,
             authenticator=_authenticator,
             auth_required=True,
+            auth_exclude_mechanism=self._without,
             auth_require_tls=self._tls == "starttls",
             tls_context=starttls,
             require_starttls=starttls is not None,
@@ -46,14 +48,14 @@ class _Secure(Controller):
 
 
 @contextmanager
-def running(tls: Tls, authority: trustme.CA) -> Iterator[MailServer]:
+def running(tls: Tls, leaf: trustme.LeafCert, without: Sequence[str] = ()) -> Iterator[MailServer]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    leaf.configure_cert(context)
     server = MailServer()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         server.port = probe.getsockname()[1]
-    controller = _Secure(server, context, tls)
+    controller = _Secure(server, context, tls, without)
     controller.start()
     try:
         yield server
@@ -72,22 +74,46 @@ def hand_over(server: MailServer, tls: Tls, authority: trustme.CA | None, passwo
     return asyncio.run(told)
 
 
+def ours(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("127.0.0.1")
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
-def test_hands_over_a_mail_encrypted_and_signed_in(tls: Tls) -> None:
+def test_hands_over_a_mail_encrypted_and_signed_in(tls: Tls, mechanism: str) -> None:
     authority = trustme.CA()
-    with running(tls, authority) as server:
+    with running(tls, ours(authority), [{"PLAIN": "LOGIN", "LOGIN": "PLAIN"}[mechanism]]) as server:
         assert hand_over(server, tls, authority).code == 250
     assert server.accepted[0].content.endswith(b"hola\r\n")
 
 
 @pytest.mark.parametrize("tls", ["starttls", "implicit"])
 def test_trusts_no_certificate_of_an_unknown_authority(tls: Tls) -> None:
-    with running(tls, trustme.CA()) as server:
+    with running(tls, ours(trustme.CA())) as server:
         assert judge(hand_over(server, tls, None)).reason == "tls_refused"
+    assert server.accepted == []
+
+
+YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda authority: authority.issue_cert("mail.example.org"),
+        lambda authority: authority.issue_cert("127.0.0.1", not_after=YESTERDAY),
+    ],
+    ids=["of another server", "of yesterday"],
+)
+def test_trusts_no_certificate_that_is_wrong(tls: Tls, wrong: Callable[[trustme.CA], trustme.LeafCert]) -> None:
+    authority = trustme.CA()
+    with running(tls, wrong(authority)) as server:
+        assert judge(hand_over(server, tls, authority)).reason == "tls_refused"
     assert server.accepted == []
 
 
 def test_says_that_the_password_was_refused() -> None:
     authority = trustme.CA()
-    with running("starttls", authority) as server:
+    with running("starttls", ours(authority)) as server:
         assert judge(hand_over(server, "starttls", authority, password="otra")).reason == "sign_in_refused"

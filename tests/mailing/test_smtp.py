@@ -1,30 +1,38 @@
 """One connection against a real, sometimes rude, mail server."""
 
 import asyncio
+import socket
 import socketserver
+import ssl
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
 import pytest
+import trustme
 
 from crm.config import RelayAddress
-from crm.mailing.exchange import Exchange, Outgoing, Timeouts, for_the_wire
+from crm.mailing import smtp
+from crm.mailing.exchange import Exchange, Outgoing, Timeouts, _unsent, for_the_wire
 from crm.mailing.faults import Reply, Step, Verdict, judge
 from crm.mailing.smtp import ConnectionFailed, connect
 from tests.mailing.mail_server import DROP, MailServer, running
+from tests.mailing.rude_server import RudeServer, in_pieces, rude, yes_too_early
 
 MAIL = b"Subject: x\r\n\r\n.hola\r\n..\r\nfin"
 QUICK = Timeouts(step=2, message=2)
 
 
-def hand_over(relay: RelayAddress, *recipients: str) -> list[Reply]:
+def hand_over(
+    relay: RelayAddress, *recipients: str, content: bytes = MAIL, tls_context: ssl.SSLContext | None = None
+) -> list[Reply]:
     """What a server says of one mail to each, on one connection; ConnectionFailed when its door does not open."""
-    source = Given([Outgoing("red@example.org", recipient, for_the_wire(MAIL)) for recipient in recipients])
+    source = Given([Outgoing("red@example.org", recipient, for_the_wire(content)) for recipient in recipients])
 
     async def conversation() -> None:
-        exchange = await connect(relay, source, timeouts=QUICK)
+        exchange = await connect(relay, source, timeouts=QUICK, tls_context=tls_context)
         exchange.go_on()
         while not exchange.closed.done() and not source.is_told:
             await asyncio.sleep(0.005)
@@ -177,3 +185,67 @@ def test_waits_no_longer_than_told_for_a_silent_server() -> None:
         return caught.value.reply
 
     assert judge(asyncio.run(conversation())).verdict is Verdict.SYSTEM
+
+
+@pytest.mark.parametrize("step", ["banner", "ehlo", "mail", "rcpt", "data", "dot"])
+@pytest.mark.parametrize("words", [b"250 2.0.0 slowly, slowly, slowly, slowly, slowly\r\n", b"250-1\r\n" * 20 + b"250 20\r\n"])
+def test_waits_for_a_whole_answer_and_not_for_each_byte(step: str, words: bytes) -> None:
+    """One byte per second, in a world ten times as fast."""
+    with rude(RudeServer(lambda now, _: in_pieces(words, 0.1) if now == step else None)) as server:
+        begun_at = time.monotonic()
+        told = smtp.hand_over(server.relay, "red@example.org", "ana@example.org", MAIL, timeouts=Timeouts(step=0.3, message=0.3))
+        reply = asyncio.run(told)
+    assert time.monotonic() - begun_at < 1.5
+    assert reply.code == 0
+    assert judge(reply).verdict is (Verdict.IN_DOUBT if step == "dot" else Verdict.SYSTEM)
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_believes_no_yes_to_what_has_not_left(pipelining: bool, is_secure: bool) -> None:
+    """A mail larger than what the system's buffers take, and a 250 while the rest is still ours: in doubt, and the next stays."""
+    ours, theirs = _trust()
+    lying = RudeServer(
+        lambda now, _: yes_too_early if now == "data" else None, pipelining=pipelining, tls=theirs if is_secure else None
+    )
+    with rude(lying) as server:
+        replies = hand_over(
+            server.relay, "ana@example.org", "luz@example.org", content=b"x" * 78 + b"\r\n" + b"y" * 2**24, tls_context=ours
+        )
+    assert (replies[0].step, replies[0].code) == (Step.MESSAGE, 0)
+    assert judge(replies[0]).verdict is Verdict.IN_DOUBT
+    assert all(reply.step is not Step.MESSAGE for reply in replies[1:])
+
+
+@pytest.mark.parametrize("is_secure", [True, False])
+def test_believes_a_yes_that_comes_while_the_next_envelope_leaves(is_secure: bool) -> None:
+    """Large mails one after another: what is behind the content may wait."""
+    ours, theirs = _trust()
+    everyone = [f"ana{number}@example.org" for number in range(5)]
+    with rude(RudeServer(tls=theirs if is_secure else None)) as server:
+        replies = hand_over(server.relay, *everyone, content=b"y" * 2**20, tls_context=ours)
+    assert [reply.code for reply in replies] == [250] * 5
+    assert server.kept == dict.fromkeys(everyone, 1)
+
+
+def test_counts_what_has_not_left_but_for_the_envelope_behind_it() -> None:
+    async def conversation(port: int) -> None:
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, "127.0.0.1", port)
+        assert not _unsent(transport, 0)
+        transport.write(b"x" * 2**24)
+        left = transport.get_write_buffer_size()
+        assert _unsent(transport, left - 1)
+        assert not _unsent(transport, left)
+        transport.abort()
+        await asyncio.sleep(0)
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        asyncio.run(conversation(deaf.getsockname()[1]))
+
+
+def _trust() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For us and for a server of ours."""
+    authority, ours, theirs = trustme.CA(), ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(ours)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    return ours, theirs

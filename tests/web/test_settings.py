@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,6 +21,8 @@ from crm.staff import accounts, clients, sign_in
 from crm.staff.models import Account, ApiClient, Invitation, Role, StaffSession
 from tests.mailing.factories import NOW, begun, campaign, network
 from tests.mailing.mail_server import running
+from tests.mailing.rude_server import RudeServer, rude
+from tests.mailing.token_server import TokenServer, issuing
 from tests.web.conftest import PASSWORD, Visitor, csrf_of
 from web.app import build
 from web.dependencies import cookie_name
@@ -347,6 +350,48 @@ def test_the_environment_wins_and_is_shown_without_its_secret(database: Database
     assert "CRM_SMTP_URL" in page
     assert "zanahoria" not in page
     assert 'name="servidor"' not in page
+
+
+def with_oauth(settings: Settings, granting: TokenServer, **changes: str) -> Settings:
+    told = {"smtp_oauth_client_id": "una-aplicacion", "smtp_oauth_secret_file": granting.secret_file}
+    return settings.model_copy(update=told | {"smtp_oauth_token_url": granting.url} | changes)
+
+
+def test_microsoft_signs_in_by_oauth_and_no_other_server_sees_its_token(
+    visit: Visitor, app: FastAPI, database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    client = visit(Role.ADMINISTRATION)
+    with issuing(TokenServer(tmp_path)) as granting:
+        told = app.state.settings = with_oauth(settings, granting)
+        assert "deje vacía la contraseña" in client.get("/ajustes/correo").text
+        assert save(client, servicio="microsoft365", contrasena="")[0] == 200
+        relay = now(database, told).relay
+        assert relay is not None
+        assert (relay.host, relay.username, relay.password, relay.oauth) == (
+            "smtp.office365.com",
+            MAIL["usuario"],
+            None,
+            told.oauth,
+        )
+        assert "OAuth2, con el buzón" in client.get("/ajustes/correo").text
+        assert save(client, version="1", servicio="own", contrasena="")[0] == 422
+        assert save(client, version="1", servicio="own", contrasena="secreto")[0] == 200
+        relay = now(database, told).relay
+        assert relay is not None
+        assert (relay.password, relay.oauth) == ("secreto", None)
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+def test_the_trial_says_what_oauth_lacks(visit: Visitor, app: FastAPI, settings: Settings, tmp_path: Path, is_well: bool) -> None:
+    client = visit(Role.ADMINISTRATION)
+    with issuing(TokenServer(tmp_path)) as granting, rude(RudeServer(knows=granting.knows)) as server:
+        url = f"smtp://red%40example.org@127.0.0.1:{server.server_address[1]}"
+        app.state.settings = with_oauth(settings, granting, smtp_url=url)
+        granting.secret = granting.secret if is_well else "vencido"
+        page = client.post("/ajustes/correo/prueba", data=csrf_of(client)).text
+        assert ("El servidor la aceptó" in page) == is_well
+        assert ("que el secreto no haya vencido" in page) == (not is_well)
+        assert granting.asked[0]["client_secret"] not in page
 
 
 def test_a_row_that_cannot_be_read_holds_mails_and_never_keeps_them_local(database: Database, settings: Settings) -> None:
