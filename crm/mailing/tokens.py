@@ -66,7 +66,8 @@ def forget(client: OAuthClient, token: Token) -> None:
 
 
 async def renew(client: OAuthClient, seconds: float = TOKEN_SECONDS) -> Token:
-    """A new token, kept for others. NoToken(token_secret_unreadable, token_unavailable, token_client_refused)."""
+    """A new token, kept for others; two connections that open at once may each ask for one. NoToken(token_secret_unreadable,
+    token_unavailable, token_client_refused)."""
     secret = _secret(client.secret_file)
     try:
         async with asyncio.timeout(min(seconds, TOKEN_SECONDS)):  # of the whole answer: a slow server cannot drip for ever
