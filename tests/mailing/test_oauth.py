@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -139,7 +140,9 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
 def test_says_what_the_token_server_did(tmp_path: Path, kind: str) -> None:
     answer, reason = ANSWERS[kind]
     with issuing(TokenServer(tmp_path, answer)) as granting, rude(RudeServer(knows=granting.knows)) as server:
+        begun_at = time.monotonic()
         judged = hand_over(server.relay, granting, Timeouts(step=0.3, message=1))
+        assert time.monotonic() - begun_at < 3, "the whole answer has its time, not each byte"
     assert judged == Judgement(Verdict.SYSTEM, reason)
     assert server.connections == 0, "no mail server waits for a token"
 
