@@ -334,6 +334,30 @@ def new_ids(session: Session, table: sa.Table | Any, count: int) -> list[int]:
     return list(range(last + 1, last + 1 + count))
 
 
+def rows_in_one(session: Session, statement: sa.Select[Any]) -> sa.Select[str]:
+    """A statement whose only row is JSON: a list of the rows of another, each a list of its values; None when it has none."""
+    rows = statement.cte("rows")
+    if is_postgresql(session):
+        return sa.select(sa.cast(sa.func.json_agg(sa.func.json_build_array(*rows.c)), sa.String))
+    return sa.select(sa.func.json_group_array(sa.func.json_array(*rows.c)))
+
+
+def json_values(parameter: str, *, on_postgresql: bool) -> sa.ColumnElement[int]:
+    """The numbers of a list that a parameter holds as JSON, as rows: thousands of them in one parameter."""
+    told = sa.bindparam(parameter, type_=sa.String)
+    if on_postgresql:
+        return sa.cast(sa.func.json_array_elements_text(sa.cast(told, sa.JSON)).table_valued("value").c.value, sa.Integer)
+    return sa.func.json_each(told).table_valued("value").c.value
+
+
+def json_pairs(parameter: str, *, on_postgresql: bool) -> tuple[sa.ColumnElement[int], sa.ColumnElement[str]]:
+    """The pairs of number and text of an object that a parameter holds as JSON, as rows."""
+    told = sa.bindparam(parameter, type_=sa.String)
+    each = sa.func.json_each_text(sa.cast(told, sa.JSON)) if on_postgresql else sa.func.json_each(told)
+    pairs = each.table_valued("key", "value", name="told")
+    return sa.cast(pairs.c.key, sa.Integer), pairs.c.value
+
+
 def insert_many(session: Session, model: sa.Table | Any, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows that all name the same columns, by one executemany of the driver (measured: half the time of `sa.insert`).
 

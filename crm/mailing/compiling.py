@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from crm.errors import InvalidInput
@@ -167,6 +168,31 @@ class Compiled:
     @property
     def holes(self) -> list[Hole]:
         return [piece for piece in (*self.subject, *self.body) if isinstance(piece, Hole)]
+
+    @cached_property
+    def head(self) -> bytes:
+        """The headers that are everybody's, and the line that ends them."""
+        return self._parted[0]
+
+    @cached_property
+    def runs(self) -> tuple[bytes | int, ...]:
+        """The body after its headers: runs as they leave, and for each hole between them its number among `differing`."""
+        numbers = {hole: number for number, hole in enumerate(self.differing)}
+        rest = (piece.encode() if isinstance(piece, str) else numbers[piece] for piece in self.body[1:])
+        return (self._parted[1], *rest)
+
+    @cached_property
+    def differing(self) -> tuple[Hole, ...]:
+        """The holes of the body, each once: a person's value is encoded once for all of its places."""
+        return tuple(dict.fromkeys(piece for piece in self.body if isinstance(piece, Hole)))
+
+    @property
+    def _parted(self) -> tuple[bytes, bytes]:
+        first = self.body[0]
+        if not isinstance(first, str):
+            raise InvalidInput("template_broken")  # no person's value stands among the headers of a part
+        head, line, body = first.partition("\r\n\r\n")
+        return (head + line).encode(), body.encode()
 
     @property
     def sha256(self) -> str:

@@ -8,24 +8,27 @@ Nobody gets the same send twice by our doing: the claim is committed before any 
 end is not known is in doubt, never sent again by itself. Nobody is lost in silence: the counts sum to the audience.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import UtcDateTime, insert_many, is_postgresql, keyset_page
-from crm.mailing import audience
+from crm.database import UtcDateTime, is_postgresql, json_pairs, json_values, keyset_page, rows_in_one
+from crm.mailing import audience, fields
 from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
 from crm.mailing.flight import Mark
-from crm.mailing.models import Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
+from crm.mailing.models import IS_OPEN, Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
 from crm.mailing.schemas import Counts
 from crm.people import consent
 from crm.people.models import Contact, EmailAddress, Language, SuppressionReason
 
 OPEN = (DeliveryState.PENDING, DeliveryState.DEFERRED)
+_TABLE: sa.Table = Delivery.__table__  # type: ignore[assignment]  # a mapped class's table is one
 DECIDED = "decided_by_person"
 """Reason of the attempt that stands for a person's decision."""
 RECORDED = "flight_recorder"
@@ -40,12 +43,12 @@ class Claimed:
     """A mail that this worker alone may hand over, until its lease runs out."""
 
     id: int
-    contact_id: int
     address: str
     language: Language
     attempts: int
     reason: str | None
     """What its last try ended with, if it had one."""
+    person: fields.Known
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ def make(session: Session, send: Send, languages: Sequence[Language], *, relay_i
     return counts(session, send.id).pending
 
 
-def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Select[int, str | None]:
-    """What is due of a send, with the reason (NULL: none) why each may not leave after all; takes ``now`` and ``most``.
+def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Select[str]:
+    """What is due of a send, as `claim` asks for it: all that a mail needs, and why each may not leave after all (NULL: it may).
 
-    Built once per run: composing this statement costs more than running it.
+    Takes ``now`` and ``most``. Built once per run, since composing this statement costs more than running it; one row of JSON,
+    since each row that SQLite yields hands the interpreter over to the other threads and waits to get it back.
     """
     replaced = ~sa.exists().where(
         EmailAddress.contact_id == Delivery.contact_id,
@@ -107,28 +111,37 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Sele
         (replaced, SkipReason.ADDRESS_CHANGED.value),
         else_=None,
     )
-    reason = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
-    statement = (
-        sa.select(Delivery.id, reason.label("reason"))
-        .join(Contact, Contact.id == Delivery.contact_id)
-        .where(Delivery.send_id == send.id, Delivery.state.in_(OPEN), Delivery.due_at <= sa.bindparam("now", type_=UtcDateTime()))
+    why_not = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
+    mails = sa.select(
+        Delivery.id, Delivery.address, Delivery.language, Delivery.attempts, Delivery.reason, why_not.label("why_not")
+    )
+    due = (
+        fields.known(mails.join(Contact, Contact.id == Delivery.contact_id))
+        .where(Delivery.send_id == send.id, IS_OPEN, Delivery.due_at <= sa.bindparam("now", type_=UtcDateTime()))
         .order_by(Delivery.due_at, Delivery.id)
         .limit(sa.bindparam("most", type_=sa.Integer()))
     )
-    return statement.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else statement
+    return rows_in_one(session, due.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else due)
 
 
-def claim(session: Session, due: sa.Select[int, str | None], token: str, limit: int, lease: timedelta) -> list[Claimed]:
+def claim(session: Session, due: sa.Select[str], token: str, limit: int, lease: timedelta) -> list[Claimed]:
     """Take up to ``limit`` mails of `candidates`; the commit of this transaction is the permission to hand them over.
 
     Who left, was blocked or lost consent since the audience was made is skipped here, with the reason.
     """
     while True:
-        found = session.execute(due, {"now": clock.now(), "most": limit}).all()
-        _skip(session, [(row.id, row.reason) for row in found if row.reason is not None])
-        taken = [row.id for row in found if row.reason is None]
+        found = json.loads(session.scalar(due, {"now": clock.now(), "most": limit}) or "[]")
+        _skip(session, [(number, why_not) for number, _, _, _, _, why_not, *_ in found if why_not is not None])
+        taken = [_claimed(*row) for row in found if row[5] is None]
         if taken or not found:
-            return _take(session, taken, token, lease)
+            _take(session, [one.id for one in taken], token, lease)
+            return taken
+
+
+def _claimed(
+    number: int, address: str, language: str, attempts: int, reason: str | None, _why_not: str | None, *known: Any
+) -> Claimed:
+    return Claimed(number, address, Language(language), attempts + 1, reason, fields.Known.read(known))
 
 
 def _skip(session: Session, left: Iterable[tuple[int, str]]) -> None:
@@ -140,16 +153,27 @@ def _skip(session: Session, left: Iterable[tuple[int, str]]) -> None:
         )
 
 
-def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) -> list[Claimed]:
+def _take(session: Session, ids: Sequence[int], token: str, lease: timedelta) -> None:
     if not ids:
-        return []
-    rows = session.execute(
-        sa.update(Delivery)
-        .where(Delivery.id.in_(ids), Delivery.state.in_(OPEN))
-        .values(state=DeliveryState.SENDING, token=token, lease_until=clock.now() + lease, attempts=Delivery.attempts + 1)
-        .returning(Delivery.id, Delivery.contact_id, Delivery.address, Delivery.language, Delivery.attempts, Delivery.reason)
-    ).all()
-    return [Claimed(row.id, row.contact_id, row.address, Language(row.language), row.attempts, row.reason) for row in rows]
+        return
+    values = {"holder": token, "until": clock.now() + lease, "ids": json.dumps(ids)}
+    taken = session.connection().execute(_TAKE[is_postgresql(session)], values)
+    if taken.rowcount != len(ids):  # nobody else may change them between the reading and this, in one transaction
+        raise RuntimeError("a mail that was read to be claimed was not there to claim")
+
+
+def _take_statement(*, on_postgresql: bool) -> sa.Update:
+    chosen = json_values("ids", on_postgresql=on_postgresql)
+    return (
+        sa.update(_TABLE)
+        .where(_TABLE.c.id.in_(sa.select(chosen)), _TABLE.c.state.in_(OPEN))
+        .values(
+            state=DeliveryState.SENDING,
+            token=sa.bindparam("holder"),
+            lease_until=sa.bindparam("until", type_=UtcDateTime()),
+            attempts=_TABLE.c.attempts + 1,
+        )
+    )
 
 
 def release(session: Session, token: str, chosen: sa.ColumnElement[bool] | None = None) -> None:
@@ -230,32 +254,34 @@ def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> 
 
 def settle_accepted(session: Session, accepted: Sequence[tuple[int, Reply]], token: str) -> bool:
     """`settle` for mails that the server took, all at once; False when some row was no longer held by this token."""
-    now = clock.now()
-    told = [{"held": number, "code": reply.code, "words": reply.text[:2000] or None} for number, reply in accepted]
-    moved = session.connection().execute(_ACCEPT, [{**one, "holder": token, "now": now} for one in told])
-    fixed = {"at": now, "state": DeliveryState.SENT, "step": Step.MESSAGE.value, "reason": None}
-    rows = [{**fixed, "delivery_id": one["held"], "smtp_code": one["code"], "smtp_reply": one["words"]} for one in told]
-    insert_many(session, Attempt, rows)
+    told = json.dumps({number: reply.text[:2000] or None for number, reply in accepted})
+    values = {"told": told, "at": clock.now(), "holder": token}
+    accept, keep = _ACCEPT[is_postgresql(session)]
+    moved = session.connection().execute(accept, values)
+    session.connection().execute(keep, values)
     return moved.rowcount == len(accepted)
 
 
-_ACCEPT = (
-    sa.update(Delivery.__table__)  # type: ignore[arg-type]  # a mapped class's table is one
-    .where(
-        Delivery.id == sa.bindparam("held"),
-        Delivery.token == sa.bindparam("holder"),
-        sa.or_(Delivery.state == DeliveryState.SENDING, Delivery.state == DeliveryState.IN_DOUBT),
+def _accept_statements(*, on_postgresql: bool) -> tuple[sa.Update, sa.Insert]:
+    """One for the ledger and one for the attempts, of ids and the words of the server for each."""
+    number, words = json_pairs("told", on_postgresql=on_postgresql)
+    at = sa.bindparam("at", type_=UtcDateTime())
+    accept = (
+        sa.update(_TABLE)
+        .where(
+            _TABLE.c.id == number,
+            sa.func.coalesce(_TABLE.c.token, "") == sa.bindparam("holder"),  # so that nobody looks for them by the token
+            _TABLE.c.state.in_((DeliveryState.SENDING, DeliveryState.IN_DOUBT)),
+        )
+        .values(state=DeliveryState.SENT, reason=None, lease_until=None, token=None, smtp_code=250, smtp_reply=words, settled_at=at)
     )
-    .values(
-        state=DeliveryState.SENT,
-        reason=None,
-        lease_until=None,
-        token=None,
-        smtp_code=sa.bindparam("code"),
-        smtp_reply=sa.bindparam("words"),
-        settled_at=sa.bindparam("now", type_=UtcDateTime()),
-    )
-)
+    row: dict[str, Any] = {"delivery_id": number, "at": at, "state": sa.literal(DeliveryState.SENT, Attempt.state.type)}
+    row |= {"step": sa.literal(Step.MESSAGE.value), "smtp_code": sa.literal(250), "smtp_reply": words}
+    return accept, sa.insert(Attempt).from_select(list(row), sa.select(*row.values()))
+
+
+_TAKE = {engine: _take_statement(on_postgresql=engine) for engine in (False, True)}
+_ACCEPT = {engine: _accept_statements(on_postgresql=engine) for engine in (False, True)}
 
 
 def _end(session: Session, claimed: Claimed, settled: Settled) -> tuple[DeliveryState, datetime, str | None]:
@@ -335,7 +361,7 @@ def expire(session: Session, *, everything: bool = False) -> int:
     held = sa.true() if everything else Delivery.lease_until < clock.now()
     result = session.execute(
         sa.update(Delivery)
-        .where(Delivery.state == DeliveryState.SENDING, held)
+        .where(Delivery.token.is_not(None), Delivery.state == DeliveryState.SENDING, held)
         .values(**_IN_DOUBT, settled_at=clock.now())
         .returning(Delivery.id)
     ).all()
@@ -414,24 +440,13 @@ def find(
 
 def due(session: Session, send_id: int) -> bool:
     """Whether a send has mails that may leave now."""
-    found = sa.select(Delivery.id).where(Delivery.send_id == send_id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
+    found = sa.select(Delivery.id).where(Delivery.send_id == send_id, IS_OPEN, Delivery.due_at <= clock.now())
     return session.scalar(sa.select(found.exists())) or False
-
-
-def next_people(session: Session, send_id: int, many: int) -> list[tuple[int, Language]]:
-    """Whose mails are next, to build them ahead; nothing is claimed by looking."""
-    rows = session.execute(
-        sa.select(Delivery.contact_id, Delivery.language)
-        .where(Delivery.send_id == send_id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
-        .order_by(Delivery.due_at, Delivery.id)
-        .limit(many)
-    )
-    return [(row.contact_id, Language(row.language)) for row in rows]
 
 
 def sends_with_due(session: Session) -> list[tuple[int, int]]:
     """(id, generation) of the sends under way that have mails that may leave now."""
-    waiting = sa.exists().where(Delivery.send_id == Send.id, Delivery.state.in_(OPEN), Delivery.due_at <= clock.now())
+    waiting = sa.exists().where(Delivery.send_id == Send.id, IS_OPEN, Delivery.due_at <= clock.now())
     rows = session.execute(sa.select(Send.id, Send.generation).where(Send.state == SendState.SENDING, waiting))
     return [(row[0], row[1]) for row in rows]
 

@@ -15,7 +15,7 @@ from crm import clock
 from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.keys import Keys
-from crm.mailing import links, signing
+from crm.mailing import fields, links, signing
 from crm.mailing.compiling import Compiled
 from crm.mailing.deliveries import Claimed
 from crm.mailing.exchange import Exchange, Outgoing, Timeouts
@@ -23,6 +23,7 @@ from crm.mailing.faults import Reply, Step, Verdict, judge
 from crm.mailing.flight import Flight
 from crm.mailing.signing import Signer
 from crm.mailing.splicing import Envelope, SenderLine, build
+from crm.people import names
 from crm.people.models import Language
 
 log = structlog.get_logger(__name__)
@@ -76,8 +77,7 @@ class Answer:
 @dataclass(eq=False)
 class Drain:
     """One run over one send; the source of its connections' mails. Ends when nothing is due, the send is not `sending` any
-    more, or the relay must rest. The loop's thread alone changes it, but for ``values`` and ``praised_at``, which the ledger's
-    thread fills in."""
+    more, or the relay must rest. The loop's thread alone changes it, but for ``praised_at``, which the ledger's thread sets."""
 
     database: Database
     way: Way
@@ -89,12 +89,10 @@ class Drain:
     sender: SenderLine
     signers: Sequence[Signer]
     keys: Keys
-    due: sa.Select[int, str | None]
+    due: sa.Select[str]
     should_stop: Callable[[], bool]
     token: str
     flight: Flight
-    values: dict[int, dict[str, str]] = field(default_factory=dict)
-    """Values of people whose mails are next, read ahead in one go."""
     permitted: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
     """Claimed, and not begun; since when."""
     flying: dict[int, Claimed] = field(default_factory=dict)
@@ -147,7 +145,7 @@ class Drain:
     def ended(self, mail: Mail, reply: Reply | None) -> None:
         answer = Answer(mail.claimed, reply)
         del self.flying[mail.claimed.id]
-        if reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT:
+        if answer.is_accepted or (reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT):
             self.flight.ended(mail.claimed.id, accepted=answer.is_accepted)
         self.answers.append(answer)
         if not answer.is_accepted or self.idle or self.per_minute is not None:
@@ -158,18 +156,19 @@ class Drain:
         self.wake.set()
 
 
-def _build(work: Drain, claimed: Claimed) -> bytes:
-    values = work.values.pop(claimed.contact_id)
+def _build(work: Drain, claimed: Claimed) -> list[bytes]:
+    compiled = work.compiled[claimed.language]
+    values = fields.values(claimed.person, claimed.language, compiled.sources)
     unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
     envelope = Envelope(
-        to_name=values.get("nombre_completo", ""),
+        to_name=names.display_name(claimed.person),
         to_address=claimed.address,
         message_id=links.message_id(work.keys, claimed.id, work.sender.domain),
         unsubscribe=unsubscribe,
         feedback=work.feedback,
         date=clock.now(),
     )
-    mail = build(work.compiled[claimed.language], {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
+    mail = build(compiled, {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
     return signing.signed(mail, work.sender.domain, work.signers)
 
 

@@ -8,6 +8,7 @@ import html
 import re
 from base64 import b64encode
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from crm.errors import InvalidInput
@@ -18,6 +19,9 @@ LINE = 76
 """Longest line of quoted-printable (RFC 2045, 6.7 rule 5)."""
 _WORD_BYTES = 45
 """Bytes of text in one encoded word: 60 characters of base64 and 12 around them, under the limit of 75."""
+_AS_IT_IS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ,:;!?@/()*+._-]{0,72}[A-Za-z0-9:!?)])?")
+"""One line that means itself in HTML, in an attribute and in quoted-printable: most values, told in a tenth of the time."""
+_PLAIN_LINK = re.compile(r"https?://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d{1,5})?(?:/[A-Za-z0-9/._-]{0,50}[A-Za-z0-9/_-])?")
 _WHOLE_LINK = re.compile(r"^(?:https?://|mailto:)", re.IGNORECASE)
 
 
@@ -31,6 +35,9 @@ class Context(StrEnum):
     PLAIN = "plain"
     PLAIN_URL_PART = "plain_url_part"
     HEADER = "header"
+
+
+_WRITTEN_AS_IT_IS = dict.fromkeys((Context.TEXT, Context.ATTRIBUTE, Context.PLAIN), _AS_IT_IS) | {Context.URL: _PLAIN_LINK}
 
 
 def in_context(value: str, context: Context) -> str:
@@ -68,12 +75,18 @@ def _without_leading_dot(line: str) -> str:
     return "=2E" + SOFT + _without_leading_dot(line[1:])
 
 
-def hole_value(value: str, context: Context) -> str:
+def hole_value(value: str, context: Context) -> bytes:
     """What goes into a hole of the body: the value on a line of its own, between soft line breaks."""
-    encoded = quoted_printable(in_context(value, context))
-    return f"{SOFT}{encoded}{SOFT}" if encoded else SOFT
+    simple = _WRITTEN_AS_IT_IS.get(context)
+    if simple is not None and len(value) < LINE and simple.fullmatch(value) and "  " not in value:
+        return b"=\r\n%b=\r\n" % value.encode()
+    encoded = binascii.b2a_qp(in_context(value, context).encode(), istext=True)  # in which no line break is left
+    if b"\n" in encoded or encoded.startswith(b"."):
+        encoded = quoted_printable(in_context(value, context)).encode()
+    return b"=\r\n%b=\r\n" % encoded if encoded else b"=\r\n"
 
 
+@lru_cache(maxsize=1024)
 def header_text(text: str) -> str:
     """Unstructured text of a header, folded; InvalidInput(header_refused) for a line break in it (RFC 5322, 2.2)."""
     if "\r" in text or "\n" in text:
@@ -109,6 +122,8 @@ def _encoded_word(chunk: str) -> str:
 
 def _chunks(text: str) -> list[str]:
     """The text cut between characters into pieces of at most 45 bytes."""
+    if len(text.encode()) <= _WORD_BYTES:
+        return [text]
     chunks = [""]
     for letter in text:
         if len((chunks[-1] + letter).encode()) > _WORD_BYTES:

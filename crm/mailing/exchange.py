@@ -7,6 +7,7 @@ The ledger must know at which step an answer came, above all whether the content
 import asyncio
 import re
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -49,11 +50,12 @@ class Offers:
 
 @dataclass(eq=False)
 class Outgoing:
-    """A mail on its way. ``content`` is ready for the wire: CRLF lines, no leading dot, a line break at its end."""
+    """A mail on its way. ``content`` is ready for the wire: CRLF lines, no leading dot, a line break at its end; in parts, so
+    that what many mails share is never copied."""
 
     sender: str
     recipient: str
-    content: bytes
+    content: Sequence[bytes]
     is_begun: bool = False
     """Whether a byte of its content may have left."""
     refusal: Reply | None = None
@@ -82,9 +84,9 @@ class Source(Protocol[M]):
         """There was nothing to take; `Exchange.go_on` wakes it."""
 
 
-def for_the_wire(content: bytes) -> bytes:
+def for_the_wire(content: bytes) -> list[bytes]:
     """Any mail as `Outgoing.content`: dots doubled (RFC 5321, 4.5.2), a line break at its end."""
-    return _LEADING_DOT.sub(b"..", content if content.endswith(b"\r\n") else content + b"\r\n")
+    return [_LEADING_DOT.sub(b"..", content if content.endswith(b"\r\n") else content + b"\r\n")]
 
 
 class _Ask(Enum):
@@ -100,6 +102,7 @@ class _Ask(Enum):
 
 
 _OF_ENVELOPE = (_Ask.MAIL, _Ask.RCPT, _Ask.DATA)
+_TAKEN = {_Ask.MAIL: (250,), _Ask.RCPT: (250, 251), _Ask.DATA: (354,)}
 
 
 class Exchange(asyncio.Protocol, Generic[M]):
@@ -150,12 +153,12 @@ class Exchange(asyncio.Protocol, Generic[M]):
             line, start = heard[start:end], end + 1
             if _LINE.match(line) is None:
                 return self._hang_up()
-            self._words.append(line[4:])
+            self._words.append(line[4:].rstrip(b"\r"))
             if line[3:4] == b"-":
                 continue
-            text, self._words, self._more = _clean(self._words), [], start < len(heard)
-            self._answered(int(line[:3]), text)
-            if not self.is_open:
+            words, self._words, self._more = self._words, [], start < len(heard)
+            self._answered(int(line[:3]), words)
+            if self.transport.is_closing():
                 return None
         self._heard = heard[start:]
         if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
@@ -250,27 +253,27 @@ class Exchange(asyncio.Protocol, Generic[M]):
         if self.offers.eight_bit:
             options += b" BODY=8BITMIME"
         if self.offers.size:
-            options += b" SIZE=%d" % len(mail.content)
+            options += b" SIZE=%d" % sum(map(len, mail.content))
         opening = b"MAIL FROM:<%b>%b\r\n" % (mail.sender.encode(), options)
         if not self.offers.pipelining:
             return opening, [(_Ask.MAIL, mail)]
         return opening + b"RCPT TO:<%b>\r\nDATA\r\n" % mail.recipient.encode(), [(ask, mail) for ask in _OF_ENVELOPE]
 
-    def _answered(self, code: int, text: str) -> None:
+    def _answered(self, code: int, words: list[bytes]) -> None:
         if not self._expected:  # words that nobody asked for: a 421 before it hangs up, or garbage
             return self._hang_up()
         ask, mail = self._expected.popleft()
         if self._expected:
             self._wait()
         if code == 421:
-            return self._sent_away(ask, mail, text)
+            return self._sent_away(ask, mail, _clean(words))
         if mail is None:
             return self._cleared(ask, code)
         if ask is _Ask.MESSAGE:
-            return self._judged(mail, code, text)
-        taken = code in {_Ask.MAIL: (250,), _Ask.RCPT: (250, 251), _Ask.DATA: (354,)}[ask]
+            return self._judged(mail, code, _clean(words))
+        taken = code in _TAKEN[ask]
         if not taken and mail.refusal is None:
-            mail.refusal = Reply(ask.value, code, text)
+            mail.refusal = Reply(ask.value, code, _clean(words))
         if ask is _Ask.RCPT and code >= 400:
             mail.has_recipient = False
         if ask is _Ask.DATA:
@@ -332,7 +335,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
         words, asks = self._envelope(following) if following else (b"", [])
         self._expected.extend(asks)
         self._behind = len(words)
-        self.transport.writelines([mail.content, b".\r\n" + words])
+        self.transport.writelines([*mail.content, b".\r\n" + words])
         self._wait()
         return None
 

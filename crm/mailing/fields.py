@@ -4,17 +4,17 @@
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from crm.errors import InvalidInput
 from crm.mailing.schemas import FieldOut
 from crm.people import names, places
-from crm.people.models import Contact, Language, Post
+from crm.people.models import City, Contact, Language, Organization, Post, Treatment
 
 MERGE_FIELD = re.compile(r"\{\{\s*([a-z_]+)\s*(?:\|([^{}]*))?\}\}")
 _ANY_BRACES = re.compile(r"\{\{|\}\}")
@@ -85,6 +85,53 @@ def _use(match: re.Match[str]) -> Use:
     return Use(name, (match[2] or "").strip())
 
 
+class Known(NamedTuple):
+    """What a person's values are made of, as `known` reads it; it can be named and greeted (`names.Named`)."""
+
+    given_names: str
+    first_surname: str
+    second_surname: str | None
+    preferred_name: str | None
+    treatment: Treatment | None
+    city: str | None
+    country: str | None
+    organization: str | None
+    post: str | None
+
+    @classmethod
+    def read(cls, told: Sequence[Any]) -> "Known":
+        """Of the values of those columns, the treatment as the word that is stored."""
+        treatment = told[4]
+        return cls._make([*told[:4], Treatment(treatment) if treatment else None, *told[5:]])
+
+
+def known(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:
+    """A statement over Contact with the columns of `Known` after its own."""
+    newest = (
+        sa.select(sa.func.max(Post.id))
+        .where(Post.contact_id == Contact.id, Post.until.is_(None))
+        .correlate(Contact)
+        .scalar_subquery()
+    )
+    return (
+        statement.outerjoin(City, City.id == Contact.city_id)
+        .outerjoin(Post, Post.id == newest)
+        .outerjoin(Organization, Organization.id == Post.organization_id)
+        .add_columns(
+            Contact.given_names,
+            Contact.first_surname,
+            Contact.second_surname,
+            Contact.preferred_name,
+            Contact.treatment,
+            # What was typed of an unknown city may be misspelt: it is for staff to mend, not to print.
+            City.name.label("city"),
+            Contact.country,
+            Organization.name.label("organization"),
+            Post.title,
+        )
+    )
+
+
 def values_of(session: Session, people: Sequence[tuple[int, Language]]) -> dict[int, dict[str, str]]:
     """Each person's values by field name, in the language that the mail is in; a field without value is left out.
 
@@ -92,22 +139,22 @@ def values_of(session: Session, people: Sequence[tuple[int, Language]]) -> dict[
     delivery (`links.py`).
     """
     wanted = dict(people)
-    load = selectinload(Contact.posts).joinedload(Post.organization)
-    rows = session.scalars(sa.select(Contact).where(Contact.id.in_(wanted)).options(selectinload(Contact.city), load))
-    return {contact.id: _values(contact, wanted[contact.id]) for contact in rows}
+    rows = session.execute(known(sa.select(Contact.id)).where(Contact.id.in_(wanted)))
+    return {contact_id: values(Known._make(told), wanted[contact_id]) for contact_id, *told in rows}
 
 
-def _values(contact: Contact, language: Language) -> dict[str, str]:
-    post = next((post for post in reversed(contact.posts) if post.until is None), None)
-    country = contact.country
-    values = {
-        "nombre": names.wished_name(contact),
-        "nombre_completo": names.display_name(contact),
-        "saludo": names.greeting(contact, language),
-        # What was typed of an unknown city may be misspelt: it is for staff to mend, not to print.
-        "ciudad": contact.city.name if contact.city else None,
-        "pais": places.country_name(country, language.value) if country else None,
-        "organizacion": post.organization.name if post else None,
-        "cargo": post.title if post else None,
-    }
-    return {name: value for name, value in values.items() if value}
+_VALUE: dict[str, Callable[[Known, Language], str | None]] = {
+    "nombre": lambda person, _: names.wished_name(person),
+    "nombre_completo": lambda person, _: names.display_name(person),
+    "saludo": names.greeting,
+    "ciudad": lambda person, _: person.city,
+    "pais": lambda person, language: places.country_name(person.country, language.value) if person.country else None,
+    "organizacion": lambda person, _: person.organization,
+    "cargo": lambda person, _: person.post,
+}
+
+
+def values(person: Known, language: Language, wanted: Iterable[str] = _VALUE) -> dict[str, str]:
+    """`values_of` one person of whom this is known: of all fields, or of those that a mail has."""
+    found = ((name, _VALUE[name](person, language)) for name in wanted if name in _VALUE)
+    return {name: value for name, value in found if value}

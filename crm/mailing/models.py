@@ -325,6 +325,10 @@ class SendContent(Base):
     __table_args__ = (sa.UniqueConstraint("send_id", "language"),)
 
 
+_OPEN = "state IN ('pending', 'deferred')"
+_HELD = "token IS NOT NULL"
+
+
 class Delivery(Base):
     """What happened to one person of a send: the ledger. Each move is one UPDATE fenced by the lease's token."""
 
@@ -340,7 +344,7 @@ class Delivery(Base):
     state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING, info=PLAIN)
     reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
     """A `SkipReason` when skipped; the verdict of `faults.py` when failed or deferred."""
-    token: Mapped[str | None] = mapped_column(sa.String(36), index=True, info=PLAIN)
+    token: Mapped[str | None] = mapped_column(sa.String(36), info=PLAIN)
     """Who holds it while it is `sending`."""
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     due_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -357,8 +361,14 @@ class Delivery(Base):
     __table_args__ = (
         sa.UniqueConstraint("send_id", "contact_id"),
         sa.UniqueConstraint("send_id", "address_hash"),
-        sa.Index("ix_delivery_send_id_state_due_at_id", "send_id", "state", "due_at", "id"),
+        sa.Index("ix_delivery_send_id_state", "send_id", "state"),
+        sa.Index("ix_delivery_open", "send_id", "due_at", "id", sqlite_where=sa.text(_OPEN), postgresql_where=sa.text(_OPEN)),
+        sa.Index("ix_delivery_held", "token", sqlite_where=sa.text(_HELD), postgresql_where=sa.text(_HELD)),
     )
+
+
+IS_OPEN: sa.ColumnElement[bool] = sa.literal_column("delivery." + _OPEN)
+"""Whether a delivery may still leave; in the very words of its index, without which a claim would sort all that is open."""
 
 
 class Attempt(Base):

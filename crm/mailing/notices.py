@@ -183,7 +183,7 @@ def _put_off(notice: Notice, wait: timedelta) -> None:
 
 def _signed(session: Session, notice: Notice, account: Account, way: Way) -> bytes:
     sender = sends.sender_of(way.settings)
-    return signing.signed(_written(session, notice, account, way), sender.domain, signing.signers(way.settings))
+    return b"".join(signing.signed([_written(session, notice, account, way)], sender.domain, signing.signers(way.settings)))
 
 
 def _written(session: Session, notice: Notice, account: Account, way: Way) -> bytes:

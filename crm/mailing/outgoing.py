@@ -272,4 +272,4 @@ def trial(session: Session, to_address: str, settings: Settings) -> Trial:
         feedback="prueba:correo",
         date=clock.now(),
     )
-    return Trial(to_address, build(compiled, {"enlace_baja": unsubscribe}, envelope, sender))
+    return Trial(to_address, b"".join(build(compiled, {"enlace_baja": unsubscribe}, envelope, sender)))

@@ -102,8 +102,8 @@ def hand_over(mail: Trial, settings: Settings) -> Judgement:
     Errors: relay_unreachable, dkim_key_invalid.
     """
     sender = sends.sender_of(settings)
-    content = signing.signed(mail.content, sender.domain, signing.signers(settings))
-    return asyncio.run(send_one(relays.way_out(settings), sender, mail.to_address, content))
+    content = signing.signed([mail.content], sender.domain, signing.signers(settings))
+    return asyncio.run(send_one(relays.way_out(settings), sender, mail.to_address, b"".join(content)))
 
 
 def to_out(judgement: Judgement) -> TrialOut:
@@ -148,7 +148,7 @@ def _written(
         feedback=feedback,
         date=clock.now(),
     )
-    return build(variant, {**values, "enlace_baja": unsubscribe}, envelope, sender)
+    return b"".join(build(variant, {**values, "enlace_baja": unsubscribe}, envelope, sender))
 
 
 def read_mail(raw: bytes, subject: str) -> Preview:

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.mailing import deliveries, fields, relays, sends
+from crm.mailing import deliveries, relays, sends
 from crm.mailing.deliveries import Claimed, Settled
 from crm.mailing.drain import Answer, Drain, in_transaction
 from crm.mailing.faults import Step, Verdict, judge
@@ -26,8 +26,6 @@ WINDOW_SECONDS = 0.05
 """What leaves in so long is claimed at once, and never less than `PER_CONNECTION`: that many are in doubt if we die."""
 PER_CONNECTION = 2
 """One mail in flight and one envelope ahead."""
-READ_AHEAD = 200
-"""People whose values are read at once."""
 DOUBT_LIMIT, DOUBT_SHARE = 10, 0.05
 """More than so many mails in doubt, and more than such a share of those that ended: somebody must look before more leave."""
 HARD_LIMIT, HARD_SAMPLE = 10, 200
@@ -177,12 +175,7 @@ def write_down_and_claim(
     limit = relays.take_allowance(session, work.relay_id, work.way.address, limit)
     if not limit:
         return Told([], True)
-    claimed = deliveries.claim(session, work.due, work.token, limit, work.way.lease)
-    if any(one.contact_id not in work.values for one in claimed):
-        ahead = deliveries.next_people(session, work.send_id, READ_AHEAD)
-        people = [*((one.contact_id, one.language) for one in claimed), *ahead]
-        work.values.update(fields.values_of(session, people))
-    return Told(claimed, False)
+    return Told(deliveries.claim(session, work.due, work.token, limit, work.way.lease), False)
 
 
 def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> bool:

@@ -77,15 +77,28 @@ def _signer(selector: str, path: Path) -> Signer:
     raise InvalidInput("dkim_key_invalid", name=path.name)
 
 
-def signed(mail: bytes, domain: str, with_keys: Sequence[Signer]) -> bytes:
-    """A whole mail (CRLF lines) with a signature of each key above it."""
-    head, _, body = mail.partition(b"\r\n\r\n")
+def signed(mail: list[bytes], domain: str, with_keys: Sequence[Signer]) -> list[bytes]:
+    """A mail in parts (CRLF lines; the first holds the whole header) with a signature of each key above it."""
+    if not with_keys:
+        return mail
+    head, _, body = mail[0].partition(b"\r\n\r\n")
     fields = _relaxed(head)
     present = [name for name in SIGNED if name in fields]
-    digest = b64encode(sha256(body.rstrip(b"\r\n") + b"\r\n").digest()).decode()
+    digest = b64encode(_body_hash([body, *mail[1:]])).decode()
     data = _last_first(fields, present)
     now = int(clock.now().timestamp())
-    return b"".join(_signature(one, domain, present, digest, data, now) for one in with_keys) + mail
+    return [*(_signature(one, domain, present, digest, data, now) for one in with_keys), *mail]
+
+
+def _body_hash(parts: list[bytes]) -> bytes:
+    """SHA-256 of a body whose empty lines at the end count as one (RFC 6376, 3.4.3)."""
+    while parts and not (last := parts[-1].rstrip(b"\r\n")):
+        parts = parts[:-1]
+    hashed = sha256()
+    for part in parts[:-1]:
+        hashed.update(part)
+    hashed.update((last if parts else b"") + b"\r\n")
+    return hashed.digest()
 
 
 def _signature(signer: Signer, domain: str, present: Sequence[bytes], digest: str, data: bytes, now: int) -> bytes:

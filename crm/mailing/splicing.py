@@ -6,10 +6,13 @@ Preview, test mail and real mail all come from `build`, so that what is seen is 
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
-from functools import cached_property
+from functools import cached_property, lru_cache
 
-from crm.mailing.compiling import Compiled, Hole, Piece
+from crm.mailing.compiling import Compiled, Hole
 from crm.mailing.encoding import header_name, header_text, hole_value
+
+COPIED_MOST = 16_384
+"""Bytes of a run that is put together with its neighbours; a longer one, above all a picture, is never copied."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,21 @@ class Envelope:
     date: datetime
 
 
-def build(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> bytes:
-    """One person's whole mail: CRLF lines, no leading dots, at most 998 bytes a line. Headers are UTF-8 only for an
-    address with letters beyond ASCII (RFC 6532), which asks for SMTPUTF8."""
-    head = _headers(compiled, values, envelope, sender)
-    body = "".join(_spliced(piece, values) for piece in compiled.body)
-    return (head + body).encode()
-
-
-def _spliced(piece: Piece, values: dict[str, str]) -> str:
-    if isinstance(piece, str):
-        return piece
-    return hole_value(value_of(piece, values), piece.context)
+def build(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> list[bytes]:
+    """One person's whole mail, in parts of which the first is its header: CRLF lines, no leading dots, at most 998 bytes a
+    line. Headers are UTF-8 only for an address with letters beyond ASCII (RFC 6532), which asks for SMTPUTF8."""
+    parts = [_headers(compiled, values, envelope, sender) + compiled.head]
+    told = [hole_value(value_of(hole, values), hole.context) for hole in compiled.differing]
+    small: list[bytes] = []
+    for piece in compiled.runs:
+        if isinstance(piece, int):
+            small.append(told[piece])
+        elif len(piece) < COPIED_MOST:
+            small.append(piece)
+        else:
+            parts += [b"".join(small), piece]
+            small = []
+    return [*parts, b"".join(small)]
 
 
 def value_of(hole: Hole, values: dict[str, str]) -> str:
@@ -72,21 +78,29 @@ def subject_of(compiled: Compiled, values: dict[str, str]) -> str:
     return "".join(piece if isinstance(piece, str) else value_of(piece, values) for piece in compiled.subject)
 
 
-def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> str:
+def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> bytes:
     to = f"{header_name(envelope.to_name)}\r\n <{envelope.to_address}>" if envelope.to_name else envelope.to_address
+    subject = header_text(subject_of(compiled, values))
+    date = _written_date(envelope.date.replace(microsecond=0))
+    return (
+        f"To: {to}\r\nSubject: {subject}\r\nDate: {date}\r\nMessage-ID: <{envelope.message_id}>\r\n"
+        f"List-Unsubscribe: <{envelope.unsubscribe}>\r\n{_everybodys(sender, envelope.feedback, compiled.language)}"
+    ).encode()
+
+
+@lru_cache(maxsize=64)
+def _everybodys(sender: SenderLine, feedback: str, language: str) -> str:
+    """The lines that are the same in every mail of a send."""
     lines = [
         f"From: {sender.written}",
-        f"To: {to}",
-        f"Subject: {header_text(subject_of(compiled, values))}",
-        f"Date: {format_datetime(envelope.date)}",
-        f"Message-ID: <{envelope.message_id}>",
+        *([f"Reply-To: {sender.reply_to}"] if sender.reply_to else []),
         f"List-ID: Red Voto Chilango <red-voto-chilango.{sender.domain}>",
-        f"List-Unsubscribe: <{envelope.unsubscribe}>",
         "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
-        f"Feedback-ID: {envelope.feedback}:{sender.domain}",
-        f"Content-Language: {compiled.language}",
+        f"Feedback-ID: {feedback}:{sender.domain}",
+        f"Content-Language: {language}",
         "MIME-Version: 1.0",
     ]
-    if sender.reply_to:
-        lines.insert(2, f"Reply-To: {sender.reply_to}")
-    return "\r\n".join(lines) + "\r\n"
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+_written_date = lru_cache(maxsize=16)(format_datetime)

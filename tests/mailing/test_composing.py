@@ -39,7 +39,7 @@ def variant(*blocks: dict[str, Any], subject: str = "Tu credencial, {{ nombre }}
 
 def mail_of(compiled: Compiled, values: dict[str, str] = VALUES, name: str = "José Núñez") -> tuple[bytes, EmailMessage]:
     envelope = Envelope(name, "ana@example.org", "abc@example.org", UNSUBSCRIBE, "c1:s1", datetime(2027, 1, 7, 18, tzinfo=UTC))
-    raw = build(compiled, values, envelope, SENDER)
+    raw = b"".join(build(compiled, values, envelope, SENDER))
     return raw, message_from_bytes(raw, policy=policy.default)
 
 

@@ -73,8 +73,20 @@ def test_writes_hostile_values_safely_in_each_context(value: str, context: Conte
     if context in {Context.URL_PART, Context.PLAIN_URL_PART}:
         assert unquote(html.unescape(written)) == plain
         assert written.isascii()
-    decoded = quopri.decodestring(hole_value(value, context).encode()).decode()
+    decoded = quopri.decodestring(hole_value(value, context)).decode()
     assert decoded.strip("\r\n") == written
+
+
+LIKELY = st.text(alphabet=st.sampled_from("abZ09 ,:;!?@/()*+._-='&<.\u00e1\U0001f5f3"), max_size=90)
+LINKS = st.from_regex(r"https?://[a-z.-]{0,9}(:[0-9]{1,6})?[/a-z?&=. -]{0,80}", fullmatch=True)
+
+
+@given(LIKELY | LINKS | st.text(max_size=90), st.sampled_from([context for context in Context if context is not Context.HEADER]))
+def test_writes_any_value_on_lines_that_decode_to_it(value: str, context: Context) -> None:
+    written = hole_value(value, context)
+    assert quopri.decodestring(written).decode() == in_context(value, context)
+    assert written.startswith(b"=\r\n")
+    assert all(len(line) <= 76 and not line.startswith(b".") for line in written.split(b"\r\n"))
 
 
 @pytest.mark.parametrize("value", ["javascript:alert(1)", "data:text/html,x", "//example.org", "https://", "x", " javascript:1"])

@@ -146,7 +146,7 @@ def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, se
 def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     send_id, build, built = order(database, settings), drain_module._build, list[int]()
 
-    def build_but_one(work: Any, claimed: Any) -> bytes:
+    def build_but_one(work: Any, claimed: Any) -> list[bytes]:
         built.append(claimed.id)
         if len(built) == 7:
             raise TypeError("a fault of ours")
