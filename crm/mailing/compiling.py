@@ -10,13 +10,13 @@ import html
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from crm.errors import InvalidInput
-from crm.mailing.encoding import Context, quoted_printable
+from crm.mailing.encoding import Context, encoder, quoted_printable
 from crm.mailing.fields import CATALOGUE, Use, replace
 
 _TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
@@ -177,14 +177,19 @@ class Compiled:
     @cached_property
     def runs(self) -> tuple[bytes | int, ...]:
         """The body after its headers: runs as they leave, and for each hole between them its number among `differing`."""
-        numbers = {hole: number for number, hole in enumerate(self.differing)}
+        numbers = {hole: number for number, hole in enumerate(self._different)}
         rest = (piece.encode() if isinstance(piece, str) else numbers[piece] for piece in self.body[1:])
         return (self._parted[1], *rest)
 
     @cached_property
-    def differing(self) -> tuple[Hole, ...]:
-        """The holes of the body, each once: a person's value is encoded once for all of its places."""
-        return tuple(dict.fromkeys(piece for piece in self.body if isinstance(piece, Hole)))
+    def differing(self) -> tuple[tuple[str, str, Callable[[str], bytes]], ...]:
+        """The holes of the body, each once, since a person's value is encoded once for all of its places: the name of its field,
+        the text for who has none, and how it is written there."""
+        return tuple((hole.name, hole.fallback, encoder(hole.context)) for hole in self._different)
+
+    @property
+    def _different(self) -> list[Hole]:
+        return list(dict.fromkeys(piece for piece in self.body if isinstance(piece, Hole)))
 
     @property
     def _parted(self) -> tuple[bytes, bytes]:

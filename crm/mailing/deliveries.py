@@ -12,13 +12,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import UtcDateTime, is_postgresql, json_pairs, json_values, keyset_page, rows_in_one
+from crm.database import UtcDateTime, is_postgresql, json_pairs, json_values, keyset_page, placeholder, rows_in_one, written_out
 from crm.mailing import audience, fields
 from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
 from crm.mailing.flight import Mark
@@ -38,8 +38,7 @@ BLOCKED_TRIES = 5
 """After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
 
 
-@dataclass(frozen=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A mail that this worker alone may hand over, until its lease runs out."""
 
     id: int
@@ -95,7 +94,7 @@ def make(session: Session, send: Send, languages: Sequence[Language], *, relay_i
     return counts(session, send.id).pending
 
 
-def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Select[str]:
+def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.TextClause:
     """What is due of a send, as `claim` asks for it: all that a mail needs, and why each may not leave after all (NULL: it may).
 
     Takes ``now`` and ``most``. Built once per run, since composing this statement costs more than running it; one row of JSON,
@@ -117,20 +116,21 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Sele
     )
     due = (
         fields.known(mails.join(Contact, Contact.id == Delivery.contact_id))
-        .where(Delivery.send_id == send.id, IS_OPEN, Delivery.due_at <= sa.bindparam("now", type_=UtcDateTime()))
+        .where(Delivery.send_id == send.id, IS_OPEN, Delivery.due_at <= placeholder("now"))
         .order_by(Delivery.due_at, Delivery.id)
-        .limit(sa.bindparam("most", type_=sa.Integer()))
+        .limit(placeholder("most"))
     )
-    return rows_in_one(session, due.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else due)
+    whole = rows_in_one(session, due.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else due)
+    return written_out(session, whole, now=UtcDateTime(), most=sa.Integer())
 
 
-def claim(session: Session, due: sa.Select[str], token: str, limit: int, lease: timedelta) -> list[Claimed]:
+def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: timedelta) -> list[Claimed]:
     """Take up to ``limit`` mails of `candidates`; the commit of this transaction is the permission to hand them over.
 
     Who left, was blocked or lost consent since the audience was made is skipped here, with the reason.
     """
     while True:
-        found = json.loads(session.scalar(due, {"now": clock.now(), "most": limit}) or "[]")
+        found = json.loads(session.connection().scalar(due, {"now": clock.now(), "most": limit}) or "[]")
         _skip(session, [(number, why_not) for number, _, _, _, _, why_not, *_ in found if why_not is not None])
         taken = [_claimed(*row) for row in found if row[5] is None]
         if taken or not found:
@@ -166,7 +166,7 @@ def _take_statement(*, on_postgresql: bool) -> sa.Update:
     chosen = json_values("ids", on_postgresql=on_postgresql)
     return (
         sa.update(_TABLE)
-        .where(_TABLE.c.id.in_(sa.select(chosen)), _TABLE.c.state.in_(OPEN))
+        .where(_TABLE.c.id.in_(sa.select(chosen)), IS_OPEN)
         .values(
             state=DeliveryState.SENDING,
             token=sa.bindparam("holder"),
@@ -271,7 +271,7 @@ def _accept_statements(*, on_postgresql: bool) -> tuple[sa.Update, sa.Insert]:
         .where(
             _TABLE.c.id == number,
             sa.func.coalesce(_TABLE.c.token, "") == sa.bindparam("holder"),  # so that nobody looks for them by the token
-            _TABLE.c.state.in_((DeliveryState.SENDING, DeliveryState.IN_DOUBT)),
+            sa.or_(_TABLE.c.state == DeliveryState.SENDING, _TABLE.c.state == DeliveryState.IN_DOUBT),
         )
         .values(state=DeliveryState.SENT, reason=None, lease_until=None, token=None, smtp_code=250, smtp_reply=words, settled_at=at)
     )

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -47,10 +47,12 @@ class Way:
     address: RelayAddress
     timeouts: Timeouts = field(default_factory=Timeouts)
     lease: timedelta = LEASE
+    connections: int = 0
+    """Open at once; 0: as many as suit the relay's place."""
 
     @property
-    def connections(self) -> int:
-        return LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS
+    def lines(self) -> int:
+        return self.connections or (LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -61,8 +63,7 @@ class Mail(Outgoing):
     claimed_at: datetime
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What the server said of a mail; None: nothing of it left. ``fault`` is why we could not even build it."""
 
     claimed: Claimed
@@ -89,7 +90,7 @@ class Drain:
     sender: SenderLine
     signers: Sequence[Signer]
     keys: Keys
-    due: sa.Select[str]
+    due: sa.TextClause
     should_stop: Callable[[], bool]
     token: str
     flight: Flight
@@ -120,11 +121,12 @@ class Drain:
     def take(self) -> Mail | None:
         while self.permitted and not self.over:
             claimed, since = self.permitted.popleft()
-            if clock.now() - since > BEGUN_WITHIN:
+            now = clock.now()
+            if now - since > BEGUN_WITHIN:
                 self.answers.append(Answer(claimed, None))
                 continue
             try:
-                content = _build(self, claimed)
+                content = _build(self, claimed, now)
             except Exception as error:  # whatever it is, it fails alone: it must not keep the others from leaving
                 log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
                 self.answers.append(Answer(claimed, None, "not_buildable"))
@@ -156,7 +158,7 @@ class Drain:
         self.wake.set()
 
 
-def _build(work: Drain, claimed: Claimed) -> list[bytes]:
+def _build(work: Drain, claimed: Claimed, now: datetime) -> list[bytes]:
     compiled = work.compiled[claimed.language]
     values = fields.values(claimed.person, claimed.language, compiled.sources)
     unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
@@ -166,7 +168,7 @@ def _build(work: Drain, claimed: Claimed) -> list[bytes]:
         message_id=links.message_id(work.keys, claimed.id, work.sender.domain),
         unsubscribe=unsubscribe,
         feedback=work.feedback,
-        date=clock.now(),
+        date=now,
     )
     mail = build(compiled, {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
     return signing.signed(mail, work.sender.domain, work.signers)

@@ -7,8 +7,9 @@ import binascii
 import html
 import re
 from base64 import b64encode
+from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from urllib.parse import quote, urlsplit
 
 from crm.errors import InvalidInput
@@ -73,6 +74,12 @@ def _without_leading_dot(line: str) -> str:
     if len(line) + 2 <= LINE:
         return "=2E" + line[1:]
     return "=2E" + SOFT + _without_leading_dot(line[1:])
+
+
+@lru_cache
+def encoder(context: Context) -> Callable[[str], bytes]:
+    """`hole_value` for one kind of hole; given names, cities and countries come again and again."""
+    return lru_cache(maxsize=2048)(partial(hole_value, context=context))
 
 
 def hole_value(value: str, context: Context) -> bytes:

@@ -116,7 +116,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
         self._expected: deque[tuple[_Ask, M | None]] = deque()
         self._heard, self._more = b"", False
         self._words: list[bytes] = []
-        self._idle, self._leaving, self._timed_out = True, False, False
+        self._idle, self._leaving, self._timed_out, self._gone = True, False, False, False
         self._behind = 0
         """Bytes written behind the content that waits for its answer: the next envelope."""
         self._deadline = 0.0
@@ -148,7 +148,8 @@ class Exchange(asyncio.Protocol, Generic[M]):
     # --- what the transport tells; the names are asyncio's ----------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        heard, start = self._heard + data, 0
+        heard, start = self._heard + data if self._heard else data, 0
+        is_answered = False
         while (end := heard.find(b"\n", start)) >= 0:
             line, start = heard[start:end], end + 1
             if _LINE.match(line) is None:
@@ -158,10 +159,13 @@ class Exchange(asyncio.Protocol, Generic[M]):
                 continue
             words, self._words, self._more = self._words, [], start < len(heard)
             self._answered(int(line[:3]), words)
-            if self.transport.is_closing():
+            if self._gone:
                 return None
+            is_answered = True
         self._heard = heard[start:]
-        if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
+        if is_answered and self._expected:  # not before: who drips a reply byte by byte has no more time for it than others
+            self._wait()
+        if self._heard and len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
             self._hang_up()
         return None
 
@@ -218,7 +222,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
             self._wait()
 
     def _hang_up(self) -> None:
-        self._heard = b""
+        self._heard, self._gone = b"", True
         self.transport.abort()
 
     def _take(self) -> M | None:
@@ -263,8 +267,6 @@ class Exchange(asyncio.Protocol, Generic[M]):
         if not self._expected:  # words that nobody asked for: a 421 before it hangs up, or garbage
             return self._hang_up()
         ask, mail = self._expected.popleft()
-        if self._expected:
-            self._wait()
         if code == 421:
             return self._sent_away(ask, mail, _clean(words))
         if mail is None:
@@ -336,7 +338,6 @@ class Exchange(asyncio.Protocol, Generic[M]):
         self._expected.extend(asks)
         self._behind = len(words)
         self.transport.writelines([*mail.content, b".\r\n" + words])
-        self._wait()
         return None
 
     def _judged(self, mail: M, code: int, text: str) -> None:

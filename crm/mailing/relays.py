@@ -87,7 +87,9 @@ def take_allowance(session: Session, relay_id: int, address: RelayAddress, most:
     if not limits:
         return most
     one_at_a_time(session, f"relay-{relay_id}")
-    leaving = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENDING)) or 0
+    leaving = (
+        session.scalar(sa.select(sa.func.count()).where(Delivery.token.is_not(None), Delivery.state == DeliveryState.SENDING)) or 0
+    )
     handed = [(period, most_in, _handed(session, period, now)) for period, most_in in limits]
     full = [_free_at(session, address, *one, now) for one in handed if one[2] >= one[1]]
     if full:

@@ -34,6 +34,10 @@ HARD_LIMIT, HARD_SAMPLE = 10, 200
 _TROUBLES_OF_THE_RELAY = {Verdict.SYSTEM, Verdict.BLOCK, Verdict.IN_DOUBT}
 _AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError)
 
+_SENDS: sa.Table = Send.__table__  # type: ignore[assignment]  # a mapped class's table is one
+_STATE = sa.select(_SENDS.c.state).where(_SENDS.c.id == sa.bindparam("number")).with_for_update(read=True)
+"""Whoever pauses or cancels the send waits until the claim is committed, or the claim waits for them."""
+
 T = TypeVar("T")
 
 
@@ -169,8 +173,7 @@ def write_down_and_claim(
         deliveries.release(session, work.token, Delivery.id.in_(unbegun))
     if not limit or rests:
         return Told([], rests)
-    statement = sa.select(Send.state).where(Send.id == work.send_id)
-    if session.scalar(statement.with_for_update(read=True)) is not SendState.SENDING or work.over:
+    if session.connection().scalar(_STATE, {"number": work.send_id}) != SendState.SENDING or work.over:
         return Told([], rests)
     limit = relays.take_allowance(session, work.relay_id, work.way.address, limit)
     if not limit:

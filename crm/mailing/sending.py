@@ -41,7 +41,7 @@ async def run(database: Database, send_id: int, way: Way, should_stop: Callable[
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="ledger") as thread:
             rounds = Rounds(work, thread)
-            lines = [asyncio.create_task(_line(work)) for _ in range(way.connections)]
+            lines = [asyncio.create_task(_line(work)) for _ in range(way.lines)]
             try:
                 await rounds.go(lines)
             finally:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime, parseaddr
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from crm.mailing.compiling import Compiled, Hole
-from crm.mailing.encoding import header_name, header_text, hole_value
+from crm.mailing.encoding import header_name, header_text
 
 COPIED_MOST = 16_384
 """Bytes of a run that is put together with its neighbours; a longer one, above all a picture, is never copied."""
@@ -38,8 +39,7 @@ class SenderLine:
         return f"{header_name(name)} <{self.mailbox}>" if name else self.mailbox
 
 
-@dataclass(frozen=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What is one person's alone: to whom, under which identifier, and how they leave."""
 
     to_name: str
@@ -56,7 +56,7 @@ def build(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender
     """One person's whole mail, in parts of which the first is its header: CRLF lines, no leading dots, at most 998 bytes a
     line. Headers are UTF-8 only for an address with letters beyond ASCII (RFC 6532), which asks for SMTPUTF8."""
     parts = [_headers(compiled, values, envelope, sender) + compiled.head]
-    told = [hole_value(value_of(hole, values), hole.context) for hole in compiled.differing]
+    told = [write(values.get(name) or fallback) for name, fallback, write in compiled.differing]
     small: list[bytes] = []
     for piece in compiled.runs:
         if isinstance(piece, int):

@@ -1,6 +1,7 @@
 """Names as Spanish writes, orders and greets with them. Particles stay inside the surname; gender is never inferred."""
 
 import re
+from functools import lru_cache
 from typing import Protocol
 
 from crm.database import search_key, sort_key
@@ -56,6 +57,7 @@ def order_key(given_names: str, first_surname: str, second_surname: str | None) 
     return sort_key(_joined(first_surname, second_surname, given_names))[:SORT_KEY_LENGTH]
 
 
+@lru_cache(maxsize=4096)
 def _joined(*parts: str | None) -> str:
     return " ".join(" ".join(part for part in parts if part).split())
 

@@ -95,7 +95,7 @@ RUDE = {
 }
 
 
-@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("pipelining", [True, pytest.param(False, marks=pytest.mark.once)])
 @pytest.mark.parametrize("kind", RUDE)
 def test_says_what_a_rude_server_really_did(database: Database, settings: Settings, kind: str, pipelining: bool) -> None:
     send_id = order(database, settings)
@@ -146,11 +146,11 @@ def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, se
 def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     send_id, build, built = order(database, settings), drain_module._build, list[int]()
 
-    def build_but_one(work: Any, claimed: Any) -> list[bytes]:
+    def build_but_one(work: Any, claimed: Any, now: Any) -> list[bytes]:
         built.append(claimed.id)
         if len(built) == 7:
             raise TypeError("a fault of ours")
-        return build(work, claimed)
+        return build(work, claimed, now)
 
     monkeypatch.setattr(drain_module, "_build", build_but_one)
     with rude(RudeServer()) as server:

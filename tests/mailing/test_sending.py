@@ -205,7 +205,7 @@ def test_pauses_when_the_relay_takes_mails_and_never_answers(database: Database,
     with database.session(write=False) as session:
         told = sends.to_out(session, sends.get(session, send_id))
         assert (told.state, told.reason) == (SendState.PAUSED, "relay_unclear")
-        most = relays.TROUBLES_THAT_PAUSE * way(settings, server).connections
+        most = relays.TROUBLES_THAT_PAUSE * way(settings, server).lines
         assert relays.TROUBLES_THAT_PAUSE <= told.counts.in_doubt <= most, "at most one of each connection before a rest"
     assert set(server.recipients.values()) == {1}
 

@@ -36,7 +36,7 @@ from tests.people.test_imports import BASIS, DIRTY
 from tests.web.conftest import ADDRESS, PASSWORD
 from tests.web.network import build_network, build_send
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.once]
 
 SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

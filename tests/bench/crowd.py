@@ -1,0 +1,117 @@
+"""Synthetic crowds of any size and sends to them of any weight, made in bulk; the ledger of each is written by the product."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.config import Settings
+from crm.database import insert_many, keys_of, refresh_statistics, search_key
+from crm.mailing import composing, sends
+from crm.mailing.compiling import Compiled, Marks, Piece, cut_header, cut_html, cut_plain, encode, holes_of, joined
+from crm.mailing.encoding import base64_lines
+from crm.mailing.models import Send, SendContent
+from crm.mailing.schemas import SendIn
+from crm.people import names
+from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Language, Tag, contact_tag
+from tests.mailing.factories import NOW, PURPOSE, TAG, campaign
+
+GIVEN = ["Ana", "Luis", "María", "José", "Lucía", "Jorge", "Rosa", "Iván", "Sofía", "Raúl", "Ximena", "Óscar"]
+SURNAMES = ["Núñez", "López", "García", "Hernández", "Martínez", "Ortega", "Salinas", "Peña", "Ibáñez", "Quiñones", "Zúñiga"]
+BATCH = 10_000
+SUBJECT = "Tu credencial desde el extranjero, {{ nombre }}"
+TEXT = "{{ saludo }}\n\nDesde {{ ciudad | su ciudad }} ({{ pais }}) puede votar. %s\n\nPara no recibir más: {{ enlace_baja }}\n"
+PAGE = '<html lang="es"><body><p>{{ saludo }}</p><p title="{{ nombre }}">Desde {{ ciudad | su ciudad }}, {{ pais }}: %s</p>'
+FOOT = '<p><a href="{{ enlace_baja }}">No recibir más correos</a></p></body></html>'
+FILLER = "La Ciudad de México elige también con quienes viven fuera de ella; aquí se dice cómo.\n"
+WITH_PICTURE = 12_000
+"""Bytes of a mail beyond which the rest of it is a picture."""
+
+
+def begun(session: Session, settings: Settings, count: int, size: int) -> Send:
+    """A send of ``size`` bytes a mail to so many people, under way and with its deliveries written."""
+    if count:
+        _people(session, count)
+    refresh_statistics(session)
+    send = sends.order(session, campaign(session).id, SendIn(when=NOW), settings)
+    weigh(session, send.id, size)
+    return sends.start(session, send.id, settings)
+
+
+def weigh(session: Session, send_id: int, size: int) -> None:
+    """Put content of so many bytes in place of what a send carries."""
+    compiled = _content(size)
+    told = {"compiled": compiled.to_json(), "sha256": compiled.sha256}
+    session.execute(sa.update(SendContent).where(SendContent.send_id == send_id).values(**told))
+
+
+def _content(size: int) -> Compiled:
+    """A mail of two texts and, when it is large, a picture; as `composing` makes them."""
+    marks = Marks()
+    page_size = min(size, WITH_PICTURE) - 2600
+    filler = FILLER * (page_size // 2 // len(FILLER))
+    subject = cut_header(marks.mark_fields(SUBJECT), marks)
+    text = encode(cut_plain(marks.mark_fields(TEXT % filler), marks))
+    page = encode(cut_html(marks.mark_fields(PAGE % filler + FOOT), marks))
+    picture: list[Piece] = []
+    if size > WITH_PICTURE:
+        body = base64_lines(os.urandom((size - WITH_PICTURE) * 3 // 4 * 76 // 78))
+        picture = ["--=_picture\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body + "\r\n"]
+    body_pieces = joined(
+        'Content-Type: multipart/mixed; boundary="=_picture"\r\n\r\n--=_picture\r\n',
+        'Content-Type: multipart/alternative; boundary="=_texts"\r\n\r\n--=_texts\r\n',
+        composing._quoted_head("text/plain"),
+        text,
+        "\r\n--=_texts\r\n",
+        composing._quoted_head("text/html"),
+        page,
+        "\r\n--=_texts--\r\n",
+        picture,
+        "--=_picture--\r\n",
+    )
+    return Compiled("es", subject, body_pieces, holes_of(subject, body_pieces))
+
+
+def _people(session: Session, count: int) -> None:
+    session.add(Tag(id=1, name=TAG, key=search_key(TAG)))
+    session.flush()
+    for start in range(1, count + 1, BATCH):
+        numbers = range(start, min(start + BATCH, count + 1))
+        insert_many(session, Contact, [_person(number) for number in numbers])
+        insert_many(session, EmailAddress, list(_addresses(session, numbers)))
+        insert_many(session, contact_tag, [{"contact_id": number, "tag_id": 1} for number in numbers])
+        insert_many(session, Consent, [_consent(number) for number in numbers])
+
+
+class _Named:
+    """The names of a number; the same number is always the same person."""
+
+    preferred_name = treatment = None
+
+    def __init__(self, number: int) -> None:
+        self.given_names = f"{GIVEN[number % 12]} {GIVEN[number // 12 % 12]}"
+        self.first_surname, self.second_surname = SURNAMES[number % 11], SURNAMES[number // 11 % 11]
+
+
+def _person(number: int) -> dict[str, Any]:
+    person, now = _Named(number), clock.now()
+    key = names.order_key(person.given_names, person.first_surname, person.second_surname)
+    row = {"id": number, "given_names": person.given_names, "first_surname": person.first_surname, "country": "US"}
+    row |= {"second_surname": person.second_surname, "language": Language.SPANISH, "sort_key": key, "search_key": key}
+    return row | {"created_at": now, "changed_at": now, "version": 1}
+
+
+def _addresses(session: Session, numbers: range) -> Iterator[dict[str, Any]]:
+    keys, now = keys_of(session), clock.now()
+    for number in numbers:
+        address = f"persona{number}@example.org"
+        row = {"contact_id": number, "address": address, "key": address, "suppression_hash": keys.suppression_hash(address)}
+        yield row | {"is_preferred": True, "created_at": now}
+
+
+def _consent(number: int) -> dict[str, Any]:
+    row = {"contact_id": number, "purpose": PURPOSE, "channel": Channel.EMAIL, "state": ConsentState.GRANTED}
+    return row | {"evidence": "Hoja de registro sintética", "source": "import", "recorded_at": clock.now()}
