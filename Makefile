@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format bench lock clean
+.PHONY: help setup run test check format bench chaos lock clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ format: setup ## put code in the house's form
 
 bench: setup ## speed beside a peer, as ratios; writes build/bench.json
 	$(BIN)/python -m tests.bench
+
+chaos: setup ## kill -9, rude mail servers and database restarts (CHAOS_KILLS=50 of each cell); prints sent, twice, lost, in doubt
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.pace
 
 lock: setup ## resolve the dependencies anew, for all platforms, with hashes
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --extra dev --python-version 3.11 --quiet pyproject.toml -o requirements.lock

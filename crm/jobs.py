@@ -20,7 +20,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy.orm import Session
 
 from crm import clock
@@ -41,6 +41,8 @@ log = structlog.get_logger(__name__)
 TICK_SECONDS = 1.0
 QUEUE = "sends"
 SENDS_AT_ONCE = 4
+PARTS_MOST = 16
+"""Workers that move one send together."""
 NOTICES = "notices"
 """A queue of their own: a notice does not wait for the sends that fill the other."""
 BEAT = timedelta(seconds=10)
@@ -175,8 +177,9 @@ def _launch(worker: Worker) -> None:
         }
     )
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=SENDS_AT_ONCE, polling_interval_sec=0.5)
-    DBOS.register_queue(NOTICES, worker_concurrency=1, polling_interval_sec=1.0)
+    # The parts of one row are a partition, of which a worker runs one: so they spread over the workers.
+    DBOS.register_queue(QUEUE, worker_concurrency=SENDS_AT_ONCE, partition_worker_concurrency=1, polling_interval_sec=0.5)
+    DBOS.register_queue(NOTICES, worker_concurrency=1, partition_worker_concurrency=1, polling_interval_sec=1.0)
 
 
 def _recover(worker: Worker) -> None:
@@ -214,11 +217,12 @@ def tick(worker: Worker) -> None:
         due = [*_due_to_start(session), *([] if rests else deliveries.sends_with_due(session))]
         told = [] if rests else notices.due(session)
         lists = uploads.due(session)
+        parts = session.scalar(sa.select(sa.func.count()).select_from(WorkerRow)) or 1
         deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):
             sends.finish_if_done(session, sends.get(session, send_id, lock=True))
     for send_id, generation in due:
-        _enqueue(worker, _SENDS, send_id, generation)
+        _enqueue(worker, _SENDS, send_id, generation, parts=min(parts, PARTS_MOST))
     for import_id, generation in lists:
         _enqueue(worker, _IMPORTS, import_id, generation)
     for notice_id, generation in told:
@@ -251,23 +255,28 @@ _IMPORTS = _Kind("import", move_import, Import)
 _NOTICES = _Kind("notice", move_notice, Notice, NOTICES)
 
 
-def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int) -> None:
-    """Enqueue the job of a row, once per generation; when that one has ended and the row is still due, raise it."""
-    job = f"{kind.name}-{row_id}-{generation}"
-    status = DBOS.get_workflow_status(job)
-    if status is None:
-        with SetWorkflowID(job):
-            DBOS.enqueue_workflow(kind.queue, kind.run, row_id)
-    elif status.status in _FINISHED:
+def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int, *, parts: int = 1) -> None:
+    """Enqueue the jobs of a row, once per generation and part; when all have ended and the row is still due, raise it.
+
+    A part that has ended is not begun again while another runs, so that there are never more of them than workers."""
+    ended = 0
+    for part in range(parts):
+        job = f"{kind.name}-{row_id}-{generation}-{part}"
+        status = DBOS.get_workflow_status(job)
+        if status is None:
+            with SetWorkflowID(job), SetEnqueueOptions(queue_partition_key=f"{kind.name}-{row_id}"):
+                DBOS.enqueue_workflow(kind.queue, kind.run, row_id)
+        elif status.status == "PENDING" and _has_died(worker, status.executor_id):
+            # If it lives after all, the ledger keeps the two apart.
+            log.warning("job_taken_over", kind=kind.name, id=row_id)
+            DBOS.cancel_workflow(job)
+        ended += status is not None and status.status in _FINISHED
+    if ended == parts:
         with worker.database.session() as session:
             table = kind.table
             session.execute(
                 sa.update(table).where(table.id == row_id, table.generation == generation).values(generation=generation + 1)
             )
-    elif status.status == "PENDING" and _has_died(worker, status.executor_id):
-        # If it lives after all, the ledger keeps the two apart.
-        log.warning("job_taken_over", kind=kind.name, id=row_id)
-        DBOS.cancel_workflow(job)
 
 
 def _has_died(worker: Worker, name: str | None) -> bool:

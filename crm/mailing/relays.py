@@ -156,10 +156,13 @@ _WELL = {"troubles": 0, "trouble": None, "resting_until": None}
 
 
 def note_trouble(session: Session, relay_id: int, now: datetime, reason: str) -> int:
-    """The relay refused us or was not there: it rests; returns its troubles in a row."""
-    troubles = session.execute(
-        sa.update(Relay).where(Relay.id == relay_id).values(troubles=Relay.troubles + 1, trouble=reason).returning(Relay.troubles)
-    ).scalar_one()
+    """The relay refused us or was not there: it rests; returns its troubles in a row. What several workers meet while it rests
+    is one trouble, not several."""
+    awake = sa.or_(Relay.resting_until.is_(None), Relay.resting_until <= now)
+    counted = sa.update(Relay).where(Relay.id == relay_id, awake).values(troubles=Relay.troubles + 1, trouble=reason)
+    troubles = session.execute(counted.returning(Relay.troubles)).scalar()
+    if troubles is None:
+        return session.scalar(sa.select(Relay.troubles).where(Relay.id == relay_id)) or 0
     rest = timedelta(seconds=RESTS[min(troubles, len(RESTS)) - 1])
     session.execute(sa.update(Relay).where(Relay.id == relay_id).values(resting_until=now + rest))
     return int(troubles)

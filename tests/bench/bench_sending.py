@@ -76,7 +76,7 @@ class Bench:
 
     def database(self, engine: str, count: int, size: int) -> str:
         """The URL of a fresh database in which a send of that size to so many people is under way."""
-        server = self._server(engine)
+        server = self.server(engine)
         if (engine, count, size) not in self._made:
             name = f"crowd_{count}_{size}"
             self._make(server.create(name, None), count, size)
@@ -85,9 +85,9 @@ class Bench:
         return server.create(f"run_{self._count}", self._made[engine, count, size])
 
     def drop(self, engine: str) -> None:
-        self._server(engine).drop(f"run_{self._count}")
+        self.server(engine).drop(f"run_{self._count}")
 
-    def _server(self, engine: str) -> Server:
+    def server(self, engine: str) -> Server:
         if engine not in self._servers:
             if engine == "sqlite":
                 self._servers[engine] = _sqlite_server(self.folder)

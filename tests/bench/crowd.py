@@ -34,7 +34,7 @@ WITH_PICTURE = 12_000
 def begun(session: Session, settings: Settings, count: int, size: int) -> Send:
     """A send of ``size`` bytes a mail to so many people, under way and with its deliveries written."""
     if count:
-        _people(session, count)
+        people(session, count)
     refresh_statistics(session)
     send = sends.order(session, campaign(session).id, SendIn(when=NOW), settings)
     weigh(session, send.id, size)
@@ -75,7 +75,8 @@ def _content(size: int) -> Compiled:
     return Compiled("es", subject, body_pieces, holes_of(subject, body_pieces))
 
 
-def _people(session: Session, count: int) -> None:
+def people(session: Session, count: int) -> None:
+    """So many people with an address, a consent and the tag of the campaigns of tests."""
     session.add(Tag(id=1, name=TAG, key=search_key(TAG)))
     session.flush()
     for start in range(1, count + 1, BATCH):

@@ -28,7 +28,7 @@ createInterface({ input: process.stdin }).once("line", async () => {
   await Promise.all(Array.from({ length: connections * 2 }, line))
   const used = process.cpuUsage(cpu)
   console.log(JSON.stringify({
-    seconds: (performance.now() - began) / 1000, cpu: (used.user + used.system) / 1e6, megabytes: process.resourceUsage().maxRSS / 1024,
+    seconds: (performance.now() - began) / 1000, cpu: (used.user + used.system) / 1e6, megabytes: process.memoryUsage().rss / 2 ** 20,
   }))
   process.exit(0)
 })

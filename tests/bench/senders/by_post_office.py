@@ -23,6 +23,7 @@ settings.configure(
         "BACKENDS": {"default": "django.core.mail.backends.smtp.EmailBackend"},
     },
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+    TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
     USE_TZ=True,
 )
 django.setup()
