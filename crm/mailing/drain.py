@@ -150,7 +150,7 @@ class Drain:
         if answer.is_accepted or (reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT):
             self.flight.ended(mail.claimed.id, accepted=answer.is_accepted)
         self.answers.append(answer)
-        if not answer.is_accepted or self.idle or self.per_minute is not None:
+        if not answer.is_accepted or self.idle or self.per_minute is not None or len(self.answers) == self.enough:
             self.wake.set()
 
     def rests(self, exchange: Exchange[Mail]) -> None:

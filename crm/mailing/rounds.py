@@ -73,7 +73,7 @@ class Rounds:
                 self.rate = (self.rate + rate) / 2 if self.rate else rate
                 since, told = loop.time(), work.accepted
             work.enough = self._window // 2
-            if not work.idle and len(work.permitted) > work.enough:  # let many mails share the next commit
+            if not work.idle and self._can_wait:  # let many mails share the next commit
                 await self._doze(WINDOW_SECONDS / 2)
 
     async def end(self) -> None:
@@ -82,6 +82,12 @@ class Rounds:
         self.work.permitted.clear()
         if self.work.answers:
             await self._round(0)
+
+    @property
+    def _can_wait(self) -> bool:
+        """Whether enough may still be begun or, where the connections hold all that may be claimed, little was answered."""
+        all_held = self._window <= PER_CONNECTION * self.work.connected
+        return len(self.work.permitted) > self.work.enough or (all_held and len(self.work.answers) < self.work.enough)
 
     @property
     def _window(self) -> int:

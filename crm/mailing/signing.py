@@ -30,6 +30,7 @@ SIGNED = (
 """Headers that are signed: those of RFC 6376, 5.4.1, and what one click needs (RFC 8058, 4). ``From`` twice, so that nobody can
 put another one above it."""
 _SPACE = re.compile(rb"[ \t]*\r\n[ \t]+|[ \t]+")
+_HEADER_END = re.compile(rb"\r\n(?![ \t])")
 _LINE = 72
 _FOLD = ":\r\n  "
 
@@ -102,23 +103,34 @@ def _body_hash(parts: list[bytes]) -> bytes:
 
 
 def _signature(signer: Signer, domain: str, present: Sequence[bytes], digest: str, data: bytes, now: int) -> bytes:
-    names = [b":".join(present[start : start + 5]).decode() for start in range(0, len(present), 5)]
     opening = (
         f"v=1; a={signer.algorithm}; c=relaxed/simple; d={domain}; s={signer.selector};\r\n"
-        f" t={now}; bh={digest};\r\n h={_FOLD.join(names)};\r\n b="
+        f" t={now}; bh={digest};\r\n h={_folded(tuple(present))};\r\n b="
     ).encode()
     told = b64encode(signer.sign(data + b"dkim-signature:" + _SPACE.sub(b" ", opening).strip())).decode()
     folded = "\r\n  ".join(told[start : start + _LINE] for start in range(0, len(told), _LINE))
     return b"DKIM-Signature: " + opening + folded.encode() + b"\r\n"
 
 
+@lru_cache(maxsize=64)
+def _folded(present: tuple[bytes, ...]) -> str:
+    return _FOLD.join(b":".join(present[start : start + 5]).decode() for start in range(0, len(present), 5))
+
+
 def _relaxed(head: bytes) -> dict[bytes, list[bytes]]:
     """Each header's values in the relaxed form (RFC 6376, 3.4.2), by its name in small letters, in order."""
     fields: dict[bytes, list[bytes]] = {}
-    for line in re.split(rb"\r\n(?![ \t])", head):
-        name, _, value = line.partition(b":")
-        fields.setdefault(name.strip().lower(), []).append(_SPACE.sub(b" ", value).strip())
+    for line in _HEADER_END.split(head):
+        name, value = _canonical(line)
+        fields.setdefault(name, []).append(value)
     return fields
+
+
+@lru_cache(maxsize=256)
+def _canonical(line: bytes) -> tuple[bytes, bytes]:
+    """Most headers of a mail are everybody's."""
+    name, _, value = line.partition(b":")
+    return name.strip().lower(), _SPACE.sub(b" ", value).strip()
 
 
 def _last_first(fields: dict[bytes, list[bytes]], present: Sequence[bytes]) -> bytes:

@@ -12,7 +12,7 @@ from rich.table import Table
 import tests.bench
 
 OUT = Path("build/bench.json")
-COLUMNS = ("case", "subject", "unit", "median", "min", "max", "ratio_to", "ratio")
+COLUMNS = ("case", "subject", "unit", "median", "min", "max", "ratio_to", "ratio", "ratio_min", "ratio_max", "cpu_us", "megabytes")
 
 
 def main() -> None:

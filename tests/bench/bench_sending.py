@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +30,7 @@ from crm.database import Database
 from crm.keys import load_keys
 from tests.bench import crowd, sinks
 from tests.conftest import ROOT, Server, _own_postgresql, _postgresql_server, _sqlite_server, fold, migrate
+from tests.mailing.real_servers import SERVERS, why_not
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 CONNECTIONS = 10
@@ -60,6 +61,8 @@ class Case:
     name: str
     contenders: dict[str, Contender]
     delay: float = 0.0
+    known: Sequence[str] = ()
+    """Into a Postfix of its own that knows these addresses and queues on disk, not into the sink."""
     runs: dict[str, list[Run]] = field(default_factory=dict)
 
 
@@ -213,7 +216,18 @@ def cases(bench: Bench) -> Iterator[Case]:
                 ),
             },
         )
+    yield from _postfix_cases(bench)
     yield Case("4 KB, 5 ms", {PEER: bench.smtp_source(3000, 4096), "ours sqlite": bench.ours("sqlite", 3000, 4096)}, delay=0.005)
+
+
+def _postfix_cases(bench: Bench) -> Iterator[Case]:
+    if reason := why_not("postfix"):
+        print(f"not measured: into Postfix ({reason})", file=sys.stderr)
+        return
+    known = [f"persona{number}@example.org" for number in range(1, 1501)]
+    for lines in (5, 20):
+        peer, ours = bench.smtp_source(1500, 4096, lines), bench.ours("sqlite", 1500, 4096, connections=lines)
+        yield Case(f"4 KB into Postfix, {lines} connections", {PEER: peer, "ours sqlite": ours}, known=known)
 
 
 def rows(chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -229,7 +243,7 @@ def rows(chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
             }
             if any(word not in case.name and not any(word in name for name in picked if name != PEER) for word in chosen):
                 continue
-            _run(bench, Case(case.name, picked, case.delay, case.runs))
+            _run(bench, replace(case, contenders=picked))
             found += _rows(case)
     return found
 
@@ -237,12 +251,23 @@ def rows(chosen: Sequence[str] = ()) -> list[dict[str, Any]]:
 def _run(bench: Bench, case: Case) -> None:
     for number in range(ROUNDS):
         for name, contender in case.contenders.items():
-            with sinks.running(bench.folder, delay=case.delay) as sink:
-                run = contender(sink.port)
-            if sink.told[0] != run.mails:
-                raise RuntimeError(f"{name}: the server took {sink.told[0]} of {run.mails}")
-            case.runs.setdefault(name, []).append(run)
+            case.runs.setdefault(name, []).append(
+                _into_postfix(case, contender) if case.known else _into_sink(bench, case, contender)
+            )
         print(f"{case.name}: round {number + 1} of {ROUNDS}", file=sys.stderr)
+
+
+def _into_sink(bench: Bench, case: Case, contender: Contender) -> Run:
+    with sinks.running(bench.folder, delay=case.delay) as sink:
+        run = contender(sink.port)
+    if sink.told[0] != run.mails:
+        raise RuntimeError(f"the server took {sink.told[0]} of {run.mails}")
+    return run
+
+
+def _into_postfix(case: Case, contender: Contender) -> Run:
+    with SERVERS["postfix"](case.known) as server:
+        return contender(server.port)
 
 
 def _rows(case: Case) -> Iterator[dict[str, Any]]:

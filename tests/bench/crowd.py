@@ -43,12 +43,12 @@ def begun(session: Session, settings: Settings, count: int, size: int) -> Send:
 
 def weigh(session: Session, send_id: int, size: int) -> None:
     """Put content of so many bytes in place of what a send carries."""
-    compiled = _content(size)
+    compiled = content(size)
     told = {"compiled": compiled.to_json(), "sha256": compiled.sha256}
     session.execute(sa.update(SendContent).where(SendContent.send_id == send_id).values(**told))
 
 
-def _content(size: int) -> Compiled:
+def content(size: int) -> Compiled:
     """A mail of two texts and, when it is large, a picture; as `composing` makes them."""
     marks = Marks()
     page_size = min(size, WITH_PICTURE) - 2600
@@ -87,21 +87,16 @@ def people(session: Session, count: int) -> None:
         insert_many(session, Consent, [_consent(number) for number in numbers])
 
 
-class _Named:
-    """The names of a number; the same number is always the same person."""
-
-    preferred_name = treatment = None
-
-    def __init__(self, number: int) -> None:
-        self.given_names = f"{GIVEN[number % 12]} {GIVEN[number // 12 % 12]}"
-        self.first_surname, self.second_surname = SURNAMES[number % 11], SURNAMES[number // 11 % 11]
+def named(number: int) -> tuple[str, str, str]:
+    """Given names and surnames of a number; the same number is always the same person."""
+    return f"{GIVEN[number % 12]} {GIVEN[number // 12 % 12]}", SURNAMES[number % 11], SURNAMES[number // 11 % 11]
 
 
 def _person(number: int) -> dict[str, Any]:
-    person, now = _Named(number), clock.now()
-    key = names.order_key(person.given_names, person.first_surname, person.second_surname)
-    row = {"id": number, "given_names": person.given_names, "first_surname": person.first_surname, "country": "US"}
-    row |= {"second_surname": person.second_surname, "language": Language.SPANISH, "sort_key": key, "search_key": key}
+    (given, first, second), now = named(number), clock.now()
+    key = names.order_key(given, first, second)
+    row = {"id": number, "given_names": given, "first_surname": first, "second_surname": second, "country": "US"}
+    row |= {"language": Language.SPANISH, "sort_key": key, "search_key": key}
     return row | {"created_at": now, "changed_at": now, "version": 1}
 
 
