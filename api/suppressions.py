@@ -1,16 +1,17 @@
 """Suppressions over the API: someone left, complained, or their mailbox does not exist."""
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from api.dependencies import OnlyOnce, Writing, content
 from api.errors import documented
 from api.guard import GuardedRoute
 from crm import clock
 from crm.errors import InvalidInput
+from crm.mailing import links
 from crm.people import consent
 from crm.people.models import SuppressionReason
 from crm.people.schemas import AddressText, Evidence
@@ -39,6 +40,8 @@ class SuppressionIn(BaseModel):
     reason: Reason
     happened_on: date
     proof: Evidence
+    message_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)] | None = None
+    """The Message-ID of the mail that it speaks of, if it is known: it proves that this mail was sent."""
 
 
 class SuppressionOut(BaseModel):
@@ -58,6 +61,8 @@ def suppress_address(data: SuppressionIn, session: Writing, once: OnlyOnce) -> S
     def make() -> SuppressionOut:
         if data.happened_on > clock.institute_time(clock.now()).date():
             raise InvalidInput("date_future", field="happened_on")
+        if data.message_id is not None:
+            links.note_returned(session, data.message_id, data.address, data.reason)
         consent.suppress(session, data.address, data.reason, happened_on=data.happened_on, proof=data.proof)
         return SuppressionOut(reason=data.reason, happened_on=data.happened_on)
 

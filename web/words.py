@@ -51,6 +51,7 @@ FAULTS = {
     "too_large": "Correo demasiado pesado",
     "letters_unsupported": "Dirección con letras no admitidas",
     "sender_refused": "Remitente no aceptado",
+    "holder_lost": "Se interrumpió la entrega y no se sabe si salió",
     "no_clear_answer": "El servidor no contestó con claridad",
     "taken_as_sent": "Dado por enviado por el equipo",
 }

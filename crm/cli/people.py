@@ -13,6 +13,7 @@ from crm.cli.edge import AsJson, FromStdin, console, opened, read_password, read
 from crm.database import Database
 from crm.errors import NotSignedIn
 from crm.history import Actor, ActorKind
+from crm.mailing import links
 from crm.people import consent, imports, places
 from crm.people.models import Purpose, SuppressionReason
 from crm.staff import accounts, rights
@@ -76,10 +77,13 @@ def add_suppression(
     reason: Annotated[SuppressionReason, typer.Option(help="unsubscribed (pidió baja), complained (queja), bounced (rebotó).")],
     proof: Annotated[str, typer.Option(help="Cómo consta: llamada, carta, oficio…")],
     on: Annotated[str | None, typer.Option(help="Fecha, AAAA-MM-DD; hoy si se omite.")] = None,
+    message_id: Annotated[str | None, typer.Option(help="Message-ID del correo que rebotó o dio queja: prueba que salió.")] = None,
 ) -> None:
     """Anota que una dirección no debe recibir más correos."""
     day = date.fromisoformat(on) if on else clock.institute_time(clock.now()).date()
     with transaction() as session:
+        if message_id is not None:
+            links.note_returned(session, message_id, address, reason)
         consent.suppress(session, address, reason, happened_on=day, proof=proof)
     console.print("Anotado. No se le volverá a escribir.")
 

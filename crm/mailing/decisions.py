@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import campaigns, segments, sends
+from crm.mailing import campaigns, deliveries, segments, sends
 from crm.mailing.deliveries import DECIDED
-from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send, SendState
+from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, SendState
 from crm.mailing.schemas import Audience, CampaignIn, TextBlock, VariantIn
 from crm.people import consent
 from crm.people.models import Language
@@ -36,13 +36,12 @@ def decide_doubt(session: Session, send_id: int, decision: Decision, why: str, i
 
     InvalidInput(decision_reason_required), Conflict(send_over) for a mail of a cancelled send.
     """
-    send = _locked(session, send_id, why, again=decision is Decision.SEND_AGAIN)
+    _lock(session, send_id, why, again=decision is Decision.SEND_AGAIN)
     chosen = _some(send_id, DeliveryState.IN_DOUBT, ids)
     if decision is Decision.TAKE_AS_SENT:
         moved = _move(session, chosen, DeliveryState.SENT, TAKEN_AS_SENT)
     else:
-        moved = _move(session, chosen, DeliveryState.PENDING, None)
-        _reopen(session, send, moved)
+        moved = _put_back(session, send_id, chosen)
     _note(session, send_id, decision.value, why, len(moved))
     return len(moved)
 
@@ -60,24 +59,22 @@ def try_again(session: Session, send_id: int, why: str, *, reason: str | None = 
 
     An address that bounced stays failed until its bounce is lifted on the page of the person. Errors: as `decide_doubt`.
     """
-    send = _locked(session, send_id, why, again=True)
+    _lock(session, send_id, why, again=True)
     chosen = _some(send_id, DeliveryState.FAILED, ids)
     if reason is not None:
         chosen = sa.and_(chosen, Delivery.reason == reason)
     whole = session.scalar(sa.select(sa.func.count()).select_from(Delivery).where(chosen)) or 0
-    moved = _move(session, sa.and_(chosen, ~consent.is_suppressed(Delivery.address_hash)), DeliveryState.PENDING, None)
-    _reopen(session, send, moved)
+    moved = _put_back(session, send_id, sa.and_(chosen, ~consent.is_suppressed(Delivery.address_hash)))
     _note(session, send_id, "try_again", why, len(moved))
     return Retried(len(moved), whole - len(moved))
 
 
-def _locked(session: Session, send_id: int, why: str, *, again: bool) -> Send:
+def _lock(session: Session, send_id: int, why: str, *, again: bool) -> None:
     if not why.strip():
         raise InvalidInput("decision_reason_required", field="why")
     send = sends.get(session, send_id, lock=True)
     if again and send.state is SendState.CANCELLED:
         raise Conflict("send_over")
-    return send
 
 
 def _some(send_id: int, state: DeliveryState, ids: Sequence[int] | None) -> sa.ColumnElement[bool]:
@@ -102,11 +99,11 @@ def _move(session: Session, chosen: sa.ColumnElement[bool], state: DeliveryState
     return moved
 
 
-def _reopen(session: Session, send: Send, moved: Sequence[int]) -> None:
-    """A send that had ended goes on with what was put back."""
-    if moved and send.state is SendState.DONE:
-        send.state, send.reason, send.finished_at = SendState.SENDING, None, None
-        session.flush()
+def _put_back(session: Session, send_id: int, chosen: sa.ColumnElement[bool]) -> list[int]:
+    moved = _move(session, chosen, DeliveryState.PENDING, None)
+    if moved:
+        deliveries.reopen(session, [send_id])
+    return moved
 
 
 def _note(session: Session, send_id: int, event: str, why: str, people: int) -> None:

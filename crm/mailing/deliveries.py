@@ -22,7 +22,7 @@ from crm.database import UtcDateTime, is_postgresql, json_pairs, json_values, ke
 from crm.mailing import audience, fields
 from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
 from crm.mailing.flight import Mark
-from crm.mailing.models import IS_OPEN, Attempt, Delivery, DeliveryState, Send, SendState, SkipReason
+from crm.mailing.models import IS_OPEN, Attempt, Delivery, DeliveryState, Outcome, Send, SendState, SkipReason
 from crm.mailing.schemas import Counts
 from crm.people import consent
 from crm.people.models import Contact, EmailAddress, Language, SuppressionReason
@@ -33,6 +33,10 @@ DECIDED = "decided_by_person"
 """Reason of the attempt that stands for a person's decision."""
 RECORDED = "flight_recorder"
 """Reason of the attempt of a mail that was accepted just before its process was killed."""
+LINK_USED = "link_used"
+"""Reason of the attempt of a mail whose own link was used: it had arrived."""
+HOLDER_LOST = "holder_lost"
+"""Reason of a mail in doubt of which nothing was heard: its holder may still come back and tell."""
 _IN_DOUBT = {"state": DeliveryState.IN_DOUBT, "reason": "no_clear_answer", "lease_until": None}
 BLOCKED_TRIES = 5
 """After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
@@ -178,25 +182,43 @@ def _take_statement(*, on_postgresql: bool) -> sa.Update:
 
 def release(session: Session, token: str, chosen: sa.ColumnElement[bool] | None = None) -> None:
     """Give back what is claimed under a token, all or what is chosen: its holder knows that nothing of it left."""
-    mine = (Delivery.token == token, Delivery.state == DeliveryState.SENDING)
-    session.execute(
+    before = sa.case((Delivery.state == DeliveryState.SENDING, Delivery.reason), else_=None)
+    given = session.scalars(
         sa.update(Delivery)
-        .where(*mine, *([] if chosen is None else [chosen]))
+        .where(*_held(token), *([] if chosen is None else [chosen]))
         .values(
             state=sa.case((_is_over(), DeliveryState.SKIPPED.value), else_=DeliveryState.PENDING.value),
-            reason=sa.case((_is_over(), SkipReason.CANCELLED.value), else_=Delivery.reason),
+            reason=sa.case((_is_over(), SkipReason.CANCELLED.value), else_=before),
             token=None,
             lease_until=None,
             attempts=Delivery.attempts - 1,
+            settled_at=clock.now(),
         )
+        .returning(Delivery.send_id)
+        .execution_options(synchronize_session=False)
     )
+    reopen(session, set(given))
+
+
+def _held(token: str) -> tuple[sa.ColumnElement[bool], ...]:
+    """What a token holds: what is leaving under it, and what was put in doubt only because nobody heard of its holder."""
+    unheard = sa.and_(Delivery.state == DeliveryState.IN_DOUBT, Delivery.reason == HOLDER_LOST)
+    return Delivery.token == token, sa.or_(Delivery.state == DeliveryState.SENDING, unheard)
+
+
+def reopen(session: Session, send_ids: Iterable[int]) -> None:
+    """Sends that had ended go on: something of them may leave again."""
+    ended = sa.select(Send).where(Send.id.in_(send_ids), Send.state == SendState.DONE).with_for_update()
+    for send in session.scalars(ended.execution_options(populate_existing=True)):
+        send.state, send.reason, send.finished_at = SendState.SENDING, None, None
+    session.flush()
 
 
 def fail(session: Session, delivery_id: int, token: str, reason: str) -> None:
     """End a claimed mail that cannot leave for a reason of ours."""
     session.execute(
         sa.update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.token == token, Delivery.state == DeliveryState.SENDING)
+        .where(Delivery.id == delivery_id, *_held(token))
         .values(state=DeliveryState.FAILED, reason=reason, token=None, lease_until=None, settled_at=clock.now())
     )
 
@@ -206,8 +228,9 @@ def leave_open(session: Session, delivery_id: int, token: str, *, in_doubt: bool
     if not in_doubt:
         release(session, token, Delivery.id == delivery_id)
         return
-    held = sa.update(Delivery).where(Delivery.id == delivery_id, Delivery.token == token, Delivery.state == DeliveryState.SENDING)
-    session.execute(held.values(**_IN_DOUBT, settled_at=clock.now()))
+    session.execute(
+        sa.update(Delivery).where(Delivery.id == delivery_id, *_held(token)).values(**_IN_DOUBT, settled_at=clock.now())
+    )
 
 
 def _is_over() -> sa.ColumnElement[bool]:
@@ -242,10 +265,12 @@ def settle(session: Session, claimed: Claimed, settled: Settled, token: str) -> 
             smtp_reply=settled.reply.text[:2000] or None,
             settled_at=clock.now(),
         )
-        .returning(Delivery.id)
+        .returning(Delivery.send_id)
     ).first()
     if moved is None:
         return False
+    if state in OPEN:
+        reopen(session, [moved.send_id])
     _keep_attempt(session, settled, state, reason)
     if settled.judgement.verdict is Verdict.HARD:
         _judge_address(session, claimed, settled)
@@ -336,21 +361,11 @@ def _judge_address(session: Session, claimed: Claimed, settled: Settled) -> None
 
 def recover(session: Session, token: str, marks: Mapping[int, Mark]) -> None:
     """Settle what a process that was killed held under its token, by its flight recorder: what had not begun goes back, what
-    the server had taken is sent, and the rest is in doubt."""
-    held = sa.select(Delivery.id).where(
-        Delivery.token == token, Delivery.state.in_((DeliveryState.SENDING, DeliveryState.IN_DOUBT))
-    )
-    ids = list(session.scalars(held))
-    taken = [number for number in ids if marks.get(number) is Mark.ACCEPTED]
-    release(session, token, Delivery.id.not_in([number for number in ids if number in marks]))
-    now = clock.now()
-    values = {"state": DeliveryState.SENT, "reason": None, "token": None, "lease_until": None, "settled_at": now}
-    session.execute(sa.update(Delivery).where(Delivery.id.in_(taken)).values(**values))
-    step = {"at": now, "state": DeliveryState.SENT, "step": Step.MESSAGE.value, "reason": RECORDED}
-    if taken:
-        session.execute(sa.insert(Attempt), [{"delivery_id": number, **step} for number in taken])
-    doubtful = sa.update(Delivery).where(Delivery.token == token, Delivery.state == DeliveryState.SENDING)
-    session.execute(doubtful.values(**_IN_DOUBT, settled_at=now))
+    the server had taken is sent, and the rest is in doubt. What a person decided meanwhile is no longer under the token."""
+    release(session, token, Delivery.id.not_in(list(marks)))
+    taken = [number for number, mark in marks.items() if mark is Mark.ACCEPTED]
+    prove_sent(session, taken, RECORDED, Delivery.token == token, step=Step.MESSAGE.value)
+    session.execute(sa.update(Delivery).where(*_held(token)).values(**_IN_DOUBT, settled_at=clock.now()))
 
 
 def expire(session: Session, *, everything: bool = False) -> int:
@@ -362,10 +377,33 @@ def expire(session: Session, *, everything: bool = False) -> int:
     result = session.execute(
         sa.update(Delivery)
         .where(Delivery.token.is_not(None), Delivery.state == DeliveryState.SENDING, held)
-        .values(**_IN_DOUBT, settled_at=clock.now())
+        .values(**_IN_DOUBT | {"reason": HOLDER_LOST}, settled_at=clock.now())
         .returning(Delivery.id)
     ).all()
     return len(result)
+
+
+def prove_sent(session: Session, ids: Sequence[int], proof: str, *chosen: sa.ColumnElement[bool], step: str | None = None) -> None:
+    """Mails of which nobody knew the end were sent after all, by a proof that their attempt keeps."""
+    now, unknown = clock.now(), (DeliveryState.SENDING, DeliveryState.IN_DOUBT)
+    values = {"state": DeliveryState.SENT, "reason": None, "token": None, "lease_until": None, "settled_at": now}
+    moved = session.scalars(
+        sa.update(Delivery)
+        .where(Delivery.id.in_(ids), Delivery.state.in_(unknown), *chosen)
+        .values(**values)
+        .returning(Delivery.id)
+        .execution_options(synchronize_session="fetch")
+    ).all()
+    rows = [{"delivery_id": number, "at": now, "state": DeliveryState.SENT, "step": step, "reason": proof} for number in moved]
+    if rows:
+        session.execute(sa.insert(Attempt), rows)
+
+
+def note_outcome(session: Session, delivery_id: int, outcome: Outcome) -> None:
+    """What came back of a mail proves that it was sent, and says what became of it. Nothing comes back of what never left."""
+    prove_sent(session, [delivery_id], outcome.value)
+    sent = sa.update(Delivery).where(Delivery.id == delivery_id, Delivery.state == DeliveryState.SENT)
+    session.execute(sent.values(outcome=outcome, outcome_at=clock.now()))
 
 
 def hurry(session: Session, send_id: int) -> None:

@@ -97,6 +97,7 @@ SENTENCES: dict[str, str] = {
     "tls_required": "El servidor de correo exige una conexión segura. Agregue ?tls=starttls a CRM_SMTP_URL.",
     "tls_refused": "La conexión segura con el servidor de correo falló. Pida a quien lo administra que revise su certificado.",
     "not_buildable": "El correo de esta persona no se pudo armar con sus datos. Revise su nombre y su dirección.",
+    "holder_lost": "El proceso que lo entregaba se interrumpió y no se sabe si el correo salió. Decida si se vuelve a enviar.",
     "no_clear_answer": "El correo salió y el servidor no contestó con claridad. Decida si se vuelve a enviar.",
 }
 

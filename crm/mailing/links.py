@@ -9,10 +9,13 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.config import Settings
 from crm.database import keys_of
+from crm.errors import InvalidInput
 from crm.history import Actor, ActorKind
 from crm.keys import Keys
-from crm.mailing.models import Delivery
+from crm.mailing import deliveries
+from crm.mailing.models import Delivery, Outcome
 from crm.people import consent
+from crm.people.addresses import address_key
 from crm.people.contacts import mask_address
 from crm.people.models import Language, SuppressionReason
 
@@ -63,12 +66,13 @@ def peek(session: Session, token: str) -> Leaving:
 
 
 def leave(session: Session, token: str) -> Leaving:
-    """Take the person of a link out of every mail; once or many times is the same."""
+    """Take the person of a link out of every mail; once or many times is the same. Who has the link was sent its mail."""
     leaving = peek(session, token)
     number = keys_of(session).read_link(_PURPOSE, token)
     delivery = session.get(Delivery, number) if number else None
     if delivery is not None and delivery.address is not None:
         session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
+        deliveries.prove_sent(session, [delivery.id], deliveries.LINK_USED)
         today = clock.institute_time(clock.now()).date()
         proof = f"Enlace de baja del envío {delivery.send_id}"
         consent.suppress(session, delivery.address, SuppressionReason.UNSUBSCRIBED, happened_on=today, proof=proof)
@@ -79,3 +83,17 @@ def delivery_of_message(session: Session, identifier: str) -> Delivery | None:
     """The delivery whose Message-ID this is."""
     number = keys_of(session).read_link(_MESSAGE, identifier.strip("<> ").partition("@")[0])
     return session.scalars(sa.select(Delivery).where(Delivery.id == number)).first() if number else None
+
+
+_CAME_BACK = {SuppressionReason.BOUNCED: Outcome.BOUNCED_HARD, SuppressionReason.COMPLAINED: Outcome.COMPLAINED}
+
+
+def note_returned(session: Session, identifier: str, address: str, reason: SuppressionReason) -> None:
+    """The mail of a Message-ID came back, or was answered: it was sent, and this became of it.
+
+    InvalidInput(message_unknown) when it is none of ours, or was for another address.
+    """
+    delivery = delivery_of_message(session, identifier)
+    if delivery is None or delivery.address_hash != keys_of(session).suppression_hash(address_key(address)):
+        raise InvalidInput("message_unknown", field="message_id")
+    deliveries.note_outcome(session, delivery.id, _CAME_BACK.get(reason, Outcome.ANSWERED))

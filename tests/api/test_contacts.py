@@ -151,6 +151,7 @@ def test_suppresses_an_address_and_revives_nobody(network: TestClient) -> None:
         ({"reason": "erased"}, "invalid_input"),
         ({"happened_on": "2999-01-01"}, "date_future"),
         ({"proof": " "}, "invalid_input"),
+        ({"message_id": "<nada@example.org>"}, "message_unknown"),
     ],
 )
 def test_refuses_a_suppression_without_address_reason_date_or_proof(tool: TestClient, wrong: dict[str, str], code: str) -> None:
