@@ -90,7 +90,16 @@ def hole_value(value: str, context: Context) -> bytes:
     encoded = binascii.b2a_qp(in_context(value, context).encode(), istext=True)  # in which no line break is left
     if b"\n" in encoded or encoded.startswith(b"."):
         encoded = quoted_printable(in_context(value, context)).encode()
+    if len(encoded) - encoded.rfind(b"\n") > LINE:
+        encoded = _with_room(encoded)
     return b"=\r\n%b=\r\n" % encoded if encoded else b"=\r\n"
+
+
+def _with_room(encoded: bytes) -> bytes:
+    """Quoted-printable whose last line is full, with room for one more sign: its last character is on a line of its own."""
+    cut = -3 if encoded[-3:-2] == b"=" else -1
+    last = b"=2E" if encoded[cut:] == b"." else encoded[cut:]
+    return encoded[:cut] + SOFT.encode() + last
 
 
 @lru_cache(maxsize=1024)

@@ -89,6 +89,17 @@ def test_writes_any_value_on_lines_that_decode_to_it(value: str, context: Contex
     assert all(len(line) <= 76 and not line.startswith(b".") for line in written.split(b"\r\n"))
 
 
+@pytest.mark.parametrize("length", range(70, 80))
+@pytest.mark.parametrize("last", ["a", ".", "é", "="])
+@pytest.mark.parametrize("first", ["<", "é", ""])
+def test_leaves_room_for_the_soft_break_after_a_value(first: str, length: int, last: str) -> None:
+    """A line of 76 and the sign of the soft break would be one too many (RFC 2045, 6.7 rule 5)."""
+    value = first + "a" * (length - len(last)) + last
+    written = hole_value(value, Context.PLAIN)
+    assert all(len(line) <= LINE and not line.startswith(b".") for line in written.split(b"\r\n"))
+    assert quopri.decodestring(written).decode() == value
+
+
 @pytest.mark.parametrize("value", ["javascript:alert(1)", "data:text/html,x", "//example.org", "https://", "x", " javascript:1"])
 def test_writes_no_link_of_another_kind(value: str) -> None:
     assert in_context(value, Context.URL) == ""
