@@ -120,12 +120,14 @@ def test_a_send_that_ended_goes_on_when_a_late_answer_refuses_for_now(session: S
     assert deliveries.counts(session, send_id).in_doubt == 0
 
 
-def test_takes_nothing_back_into_a_cancelled_send(database: Database, settings: Settings) -> None:
+@pytest.mark.parametrize("unheard_of", [True, False])
+def test_takes_nothing_back_into_a_cancelled_send(database: Database, settings: Settings, unheard_of: bool) -> None:
     with database.session() as session:
         send = begun(session, settings, 1)
         claimed = deliveries.claim(session, deliveries.candidates(session, send, relay_is_local=True), "mine", 1, LEASE)
         sends.cancel(session, send.id)
-        deliveries.expire(session, everything=True)
+        if unheard_of:
+            deliveries.expire(session, everything=True)
         deliveries.release(session, "mine")
         row = session.execute(sa.select(Delivery.state, Delivery.reason, Delivery.settled_at)).one()
         assert (row.state, row.reason, len(claimed)) == (S.SKIPPED, "cancelled", 1)
