@@ -104,6 +104,7 @@ SENTENCES: dict[str, str] = {
     "too_many_requests": "Hizo demasiadas peticiones en este minuto. Espere e intente de nuevo.",
     "idempotency_key_invalid": "Idempotency-Key debe tener de 1 a 200 caracteres ASCII visibles.",
     "idempotency_key_reused": "Esa Idempotency-Key ya se usó con otro contenido. Use una nueva para esta petición.",
+    "too_many_conditions": "Hay bloques para más de 4 segmentos distintos. Deje a lo sumo 4, o haga otra campaña.",
     "message_unknown": "Ese identificador no es de un correo nuestro a esa dirección. Cópielo completo del encabezado Message-ID.",
     "date_future": "Esa fecha aún no llega. Escriba la de hoy o una anterior.",
     "if_match_invalid": 'If-Match debe llevar la versión que se leyó, por ejemplo "3".',

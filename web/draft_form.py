@@ -47,6 +47,7 @@ PART_WORDS = {
     "material": "Material",
     "label": "Palabras del botón",
     "link": "Enlace",
+    "only_for": "Mostrar a",
 }
 MATERIAL_KINDS = {"image": ("infographic",), "video": ("video",), "attachment": ("document", "infographic", "leaflet")}
 
@@ -100,7 +101,7 @@ def _block(cell: Cell) -> dict[str, Any]:
     known = {"type": cell["type"]} | {part: cell.get(part, "") for part in BLOCK_PARTS[cell["type"]]}
     if cell["type"] == "image" and not known["link"]:
         del known["link"]
-    return known
+    return known | ({"only_for": cell["only_for"]} if cell.get("only_for") else {})
 
 
 # --- from a campaign, from a form --------------------------------------------------------------------------------------------
@@ -153,7 +154,8 @@ def read(form: FormData) -> Draft:
 
 def _row(form: FormData, position: int, languages: Sequence[str]) -> dict[str, Cell]:
     return {
-        language: {"type": kind} | {part: text_of(form, f"{language}.{position}.{part}") for part in BLOCK_PARTS[kind]}
+        language: {"type": kind}
+        | {part: text_of(form, f"{language}.{position}.{part}") for part in (*BLOCK_PARTS[kind], "only_for")}
         for language in languages
         if (kind := text_of(form, f"{language}.{position}.type")) in BLOCK_PARTS
     }
@@ -196,7 +198,7 @@ def _new(kind: str, language: str, materials: Mapping[tuple[str, str], str]) -> 
 
 def _with_english(draft: Draft) -> Draft:
     """English beside each Spanish block: the same kind, its pictures and links taken over, its words to be written."""
-    kept = ("type", "material", "link")
+    kept = ("type", "material", "link", "only_for")
     rows = [
         {**row, ENGLISH: row.get(ENGLISH) or {name: value if name in kept else "" for name, value in row[SPANISH].items()}}
         if SPANISH in row
@@ -242,6 +244,8 @@ def _sentence(fault: Any) -> str:
     codes = {"string_too_long": "field_too_long", "missing": "field_required", "string_too_short": "field_required"}
     if fault["type"] == "string_pattern_mismatch":
         return SENTENCES["link_invalid" if "link" in fault["loc"] else "field_control_characters"]
+    if "only_for" in fault["loc"]:
+        return SENTENCES["segment_not_found"]
     if "material" in fault["loc"]:
         return "Elija un material de la lista."
     code = codes.get(fault["type"], "value_invalid")

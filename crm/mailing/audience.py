@@ -1,7 +1,7 @@
 """Who gets a mail: the people of the segments, the address of each, and why some get none."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,18 +29,20 @@ class Rules:
 
     include: list[dict[str, Any]]
     exclude: list[dict[str, Any]]
+    only_for: list[dict[str, Any]] = field(default_factory=list)
+    """Of blocks that only a part of the audience sees; the place of a rule is its bit in `shown`."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"include": self.include, "exclude": self.exclude}
+        return {"include": self.include, "exclude": self.exclude, "only_for": self.only_for}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Rules":
-        return cls(stored["include"], stored["exclude"])
+        return cls(stored["include"], stored["exclude"], stored.get("only_for", []))
 
 
-def rules_of(session: Session, include: Iterable[int], exclude: Iterable[int]) -> Rules:
+def rules_of(session: Session, include: Iterable[int], exclude: Iterable[int], only_for: Iterable[int] = ()) -> Rules:
     """The rules of some segments; NotFound(segment_not_found) for one that does not exist."""
-    return Rules([_rule(session, number) for number in include], [_rule(session, number) for number in exclude])
+    return Rules(*([_rule(session, number) for number in some] for some in (include, exclude, only_for)))
 
 
 def _rule(session: Session, segment_id: int) -> dict[str, Any]:
@@ -50,9 +52,24 @@ def _rule(session: Session, segment_id: int) -> dict[str, Any]:
 
 def condition(session: Session, rules: Rules) -> sa.ColumnElement[bool]:
     """Whoever is in any of the included and in none of the excluded; nobody when nothing is included."""
-    inside = sa.or_(sa.false(), *(segments.condition(session, segments.parse(rule)) for rule in rules.include))
-    outside = [sa.not_(segments.condition(session, segments.parse(rule))) for rule in rules.exclude]
+    inside = sa.or_(sa.false(), *(_meets(session, rule) for rule in rules.include))
+    outside = [sa.not_(_meets(session, rule)) for rule in rules.exclude]
     return sa.and_(inside, *outside)
+
+
+def shown(session: Session, rules: Rules) -> sa.ColumnElement[int]:
+    """Which blocks for a part of the audience a `Contact` sees: a bit for each rule of ``only_for``."""
+    bits = [sa.case((_meets(session, rule), 1 << place), else_=0) for place, rule in enumerate(rules.only_for)]
+    return sum(bits, sa.literal(0))
+
+
+def shown_to(session: Session, rules: Rules, contact_id: int) -> int:
+    """`shown` of one person, now."""
+    return session.scalar(sa.select(shown(session, rules)).select_from(Contact).where(Contact.id == contact_id)) or 0
+
+
+def _meets(session: Session, rule: dict[str, Any]) -> sa.ColumnElement[bool]:
+    return segments.condition(session, segments.parse(rule))
 
 
 def skip_reason(session: Session, purpose: Purpose, *, relay_is_local: bool) -> sa.ColumnElement[str | None]:
@@ -69,7 +86,7 @@ def skip_reason(session: Session, purpose: Purpose, *, relay_is_local: bool) -> 
 def people(
     session: Session, rules: Rules, purpose: Purpose, languages: Sequence[Language], *, relay_is_local: bool
 ) -> sa.Select[Any]:
-    """One row per person: contact_id, address, address_hash, language of the variant, reason (NULL: gets it)."""
+    """One row per person: contact_id, address, address_hash, language of the variant, shown, reason (NULL: gets it)."""
     spoken = sa.case((Contact.language.in_(list(languages)), Contact.language), else_=Language.SPANISH.value)
     return (
         sa.select(
@@ -77,6 +94,7 @@ def people(
             EmailAddress.address.label("address"),
             EmailAddress.suppression_hash.label("address_hash"),
             spoken.label("language"),
+            shown(session, rules).label("shown"),
             skip_reason(session, purpose, relay_is_local=relay_is_local).label("reason"),
         )
         .select_from(Contact)
@@ -95,6 +113,13 @@ def by_country(session: Session, chosen: sa.Select[Any]) -> list[tuple[str | Non
         .group_by(Contact.country)
     )
     return [(row[0], row[1]) for row in session.execute(counted.order_by(sa.desc("people"), Contact.country))]
+
+
+def seen_by(session: Session, chosen: sa.Select[Any], bits: int) -> list[int]:
+    """Of those who get it, how many see the blocks of each of so many bits."""
+    rows = chosen.subquery()
+    each = [sa.func.count(sa.case((rows.c.shown.bitwise_and(1 << place) > 0, 1))) for place in range(bits)]
+    return list(session.execute(sa.select(*each).where(rows.c.reason.is_(None))).one()) if each else []
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Campaigns: what is said, to whom, and whether it is ready to leave."""
 
 import re
+from collections.abc import Iterable, Sequence
 from email.utils import parseaddr
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from crm.mailing.compiling import Compiled
 from crm.mailing.composing import Attached
 from crm.mailing.models import Campaign, CampaignVariant, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import (
+    CONDITIONS_MOST,
     AnyBlock,
     Audience,
     ButtonBlock,
@@ -27,6 +29,7 @@ from crm.mailing.schemas import (
     ImageBlock,
     Problem,
     Review,
+    ShownTo,
     TextBlock,
     VariantIn,
     VariantOut,
@@ -50,6 +53,9 @@ PROBLEMS: dict[str, str] = {
     "alt_text_missing": "Falta el texto alternativo de una imagen: quien no la ve no sabrá qué dice.",
     "full_text_missing": "Falta el texto completo de una infografía: sin él no se puede leer con lector de pantalla.",
     "text_version_missing": "La versión en texto quedaría vacía: agregue un texto además de la imagen.",
+    "everybodys_text_missing": "Todos los textos son solo para algún segmento: quien no esté en él recibiría un correo vacío. Deje "
+    "al menos un texto para todas las personas.",
+    "block_for_nobody": "Nadie de esta audiencia está en «{name}»: el bloque que es solo para ese segmento no lo vería nadie.",
     "placeholder_left": "Un texto sigue como venía en la plantilla («escriba aquí…»). Escríbalo o quítelo.",
     "block_empty": "Un bloque no dice nada. Escríbalo o quítelo.",
     "link_missing": "Un botón no tiene enlace. Escríbalo completo, con https://.",
@@ -187,17 +193,46 @@ def variant_in(variant: CampaignVariant) -> VariantIn:
     )
 
 
-def compile_variants(session: Session, campaign: Campaign, settings: Settings) -> dict[Language, Compiled]:
-    """Every variant compiled as it would leave now."""
-    template, variants = campaign.template, [variant_in(variant) for variant in campaign.variants]
-    return {variant.language: compile_variant(session, template, variant, settings) for variant in variants}
+def only_for(campaign: Campaign) -> list[int]:
+    """Ids of the segments that single blocks are for, in any language, in the order of their bits in `Delivery.shown`."""
+    return _only_for(variant_in(variant) for variant in campaign.variants)
 
 
-def compile_for(session: Session, campaign: Campaign, language: Language, settings: Settings) -> Compiled:
-    """The variant that who reads a language gets: their own, or the Spanish one."""
+def _only_for(variants: Iterable[VariantIn]) -> list[int]:
+    return sorted({block.only_for for variant in variants for block in variant.blocks if block.only_for is not None})
+
+
+def rules_of(session: Session, campaign: Campaign) -> audience.Rules:
+    """The rules of its audience and of its blocks, as they stand now."""
+    return audience.rules_of(session, campaign.include, campaign.exclude, only_for(campaign))
+
+
+def compile_variants(session: Session, campaign: Campaign, settings: Settings) -> dict[tuple[Language, int], Compiled]:
+    """Every variant compiled as it would leave now, by its language and by what is `audience.shown` in it."""
+    chosen, compiled = only_for(campaign), dict[tuple[Language, int], Compiled]()
+    for variant in map(variant_in, campaign.variants):
+        made: dict[str, Compiled] = {}
+        for shown in range(1 << len(chosen)):
+            seen = _seen(variant, chosen, shown)
+            written = seen.model_dump_json()
+            if written not in made:
+                made[written] = compile_variant(session, campaign.template, seen, settings)
+            compiled[variant.language, shown] = made[written]
+    return compiled
+
+
+def compile_for(session: Session, campaign: Campaign, contact_id: int, language: Language, settings: Settings) -> Compiled:
+    """What a person gets in a language (in Spanish where it has no text): the blocks for everybody and those for them."""
     by_language = {variant.language: variant for variant in campaign.variants}
-    chosen = by_language.get(language) or by_language[Language.SPANISH]
-    return compile_variant(session, campaign.template, variant_in(chosen), settings)
+    variant = variant_in(by_language.get(language) or by_language[Language.SPANISH])
+    shown = audience.shown_to(session, rules_of(session, campaign), contact_id)
+    return compile_variant(session, campaign.template, _seen(variant, only_for(campaign), shown), settings)
+
+
+def _seen(variant: VariantIn, chosen: Sequence[int], shown: int) -> VariantIn:
+    """A variant with the blocks that are for everybody, and those for the segments whose bits are set."""
+    told = {None, *(segment_id for place, segment_id in enumerate(chosen) if shown >> place & 1)}
+    return variant.model_copy(update={"blocks": [block for block in variant.blocks if block.only_for in told]})
 
 
 def compile_variant(session: Session, template: str, variant: VariantIn, settings: Settings) -> Compiled:
@@ -221,6 +256,8 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
         problems.append(_problem("correction_too_early", blocking=False, waiting=waiting))
     if campaign.include and not tally.recipients:
         problems.append(_problem("nobody_to_send"))
+    shown_to = _shown_to(session, campaign, chosen)
+    problems += [_problem("block_for_nobody", blocking=False, name=one.name) for one in shown_to if not one.people]
     sizes = [0]
     for stored in campaign.variants:
         variant = variant_in(stored)
@@ -238,8 +275,15 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
         bytes=max(sizes),
         problems=problems,
         audience=_audience_in_words(session, campaign),
+        only_for=shown_to,
         version=campaign.version,
     )
+
+
+def _shown_to(session: Session, campaign: Campaign, chosen: sa.Select[Any]) -> list[ShownTo]:
+    asked = only_for(campaign)
+    counted = zip(asked, audience.seen_by(session, chosen, len(asked)), strict=True)
+    return [ShownTo(segment_id=number, name=segments.get(session, number).name, people=people) for number, people in counted]
 
 
 def _wait_for_what_it_follows(session: Session, campaign: Campaign) -> int:
@@ -255,9 +299,10 @@ def _wait_for_what_it_follows(session: Session, campaign: Campaign) -> int:
 
 def chosen_people(session: Session, campaign: Campaign, settings: Settings) -> sa.Select[Any]:
     """Whom a campaign would reach now, as `audience.people`."""
-    rules = audience.rules_of(session, campaign.include, campaign.exclude)
     languages = [variant.language for variant in campaign.variants]
-    return audience.people(session, rules, campaign.purpose, languages, relay_is_local=relays.is_local(settings))
+    return audience.people(
+        session, rules_of(session, campaign), campaign.purpose, languages, relay_is_local=relays.is_local(settings)
+    )
 
 
 def _audience_in_words(session: Session, campaign: Campaign) -> list[str]:
@@ -297,12 +342,17 @@ def _check(session: Session, data: CampaignIn) -> None:
         raise InvalidInput("spanish_required", field="variants")
     for segment_id in (*data.audience.include, *data.audience.exclude):
         _must_exist(lambda number=segment_id: segments.get(session, number), "segment_not_found", "audience")
+    if len(_only_for(data.variants)) > CONDITIONS_MOST:
+        raise InvalidInput("too_many_conditions", field="variants")
     for position, variant in enumerate(data.variants):
         _check_variant(session, variant, f"variants.{position}")
 
 
 def _check_variant(session: Session, variant: VariantIn, path: str) -> None:
     for number, block in enumerate(variant.blocks):
+        if block.only_for is not None:
+            where = f"{path}.blocks.{number}.only_for"
+            _must_exist(lambda wanted=block.only_for: segments.get(session, wanted), "segment_not_found", where)
         if hasattr(block, "material"):
             _must_exist(
                 lambda wanted=block.material: materials.get(session, wanted),
@@ -361,7 +411,15 @@ def _content_problems(session: Session, variant: VariantIn) -> list[Problem]:
     unblocked = not any(problem.blocking for problem in problems)
     if variant.blocks and not any(text.strip() for text in _texts(variant)[2:]) and unblocked:
         problems.append(_problem("text_version_missing"))
+    elif unblocked and _says_nothing_to_some(variant):
+        problems.append(_problem("everybodys_text_missing"))
     return problems
+
+
+def _says_nothing_to_some(variant: VariantIn) -> bool:
+    """Whether who is in none of the segments of its blocks would get an empty mail."""
+    common = _seen(variant, [], 0)
+    return len(common.blocks) < len(variant.blocks) and not any(text.strip() for text in _texts(common)[2:])
 
 
 def _material_codes(material: Material, block: AnyBlock) -> list[str]:

@@ -51,6 +51,7 @@ class Claimed(NamedTuple):
     attempts: int
     reason: str | None
     """What its last try ended with, if it had one."""
+    shown: int
     person: fields.Known
 
 
@@ -76,6 +77,7 @@ def make(session: Session, send: Send, languages: Sequence[Language], *, relay_i
         chosen.c.address,
         chosen.c.address_hash,
         chosen.c.language,
+        chosen.c.shown,
         state,
         chosen.c.reason,
         sa.literal(now, Delivery.due_at.type),
@@ -88,6 +90,7 @@ def make(session: Session, send: Send, languages: Sequence[Language], *, relay_i
         "address",
         "address_hash",
         "language",
+        "shown",
         "state",
         "reason",
         "due_at",
@@ -116,7 +119,13 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Text
     )
     why_not = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
     mails = sa.select(
-        Delivery.id, Delivery.address, Delivery.language, Delivery.attempts, Delivery.reason, why_not.label("why_not")
+        Delivery.id,
+        Delivery.address,
+        Delivery.language,
+        Delivery.attempts,
+        Delivery.reason,
+        why_not.label("why_not"),
+        Delivery.shown,
     )
     due = (
         fields.known(mails.join(Contact, Contact.id == Delivery.contact_id))
@@ -143,9 +152,9 @@ def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: t
 
 
 def _claimed(
-    number: int, address: str, language: str, attempts: int, reason: str | None, _why_not: str | None, *known: Any
+    number: int, address: str, language: str, attempts: int, reason: str | None, _why_not: str | None, shown: int, *known: Any
 ) -> Claimed:
-    return Claimed(number, address, Language(language), attempts + 1, reason, fields.Known.read(known))
+    return Claimed(number, address, Language(language), attempts + 1, reason, shown, fields.Known.read(known))
 
 
 def _skip(session: Session, left: Iterable[tuple[int, str]]) -> None:

@@ -86,7 +86,7 @@ class Drain:
     relay_id: int
     per_minute: int | None
     feedback: str
-    compiled: dict[Language, Compiled]
+    compiled: dict[tuple[Language, int], Compiled]
     sender: SenderLine
     signers: Sequence[Signer]
     keys: Keys
@@ -159,7 +159,7 @@ class Drain:
 
 
 def _build(work: Drain, claimed: Claimed, now: datetime) -> list[bytes]:
-    compiled = work.compiled[claimed.language]
+    compiled = work.compiled[claimed.language, claimed.shown]
     values = fields.values(claimed.person, claimed.language, compiled.sources)
     unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
     envelope = Envelope(

@@ -256,7 +256,7 @@ class Send(Tracked, Base):
     include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
-    """The rules of those segments as they stood when it was confirmed."""
+    """The rules of those segments as they stood when it was confirmed, and of those that single blocks are for."""
     materials: Mapped[list[int]] = mapped_column(Json, default=list, info=PLAIN)
     """Ids of the materials that its frozen content carries."""
     purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
@@ -311,18 +311,21 @@ class Notice(Base):
 
 
 class SendContent(Base):
-    """The mail of a send in one language, compiled and frozen: workers splice it, none compiles."""
+    """The mail of a send in one language for those who see some of its blocks, compiled and frozen: workers splice it, none
+    compiles."""
 
     __tablename__ = "send_content"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     send_id: Mapped[int] = mapped_column(sa.ForeignKey("send.id", ondelete="CASCADE"))
     language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
+    shown: Mapped[int] = mapped_column(default=0)
+    """For whom, as `Delivery.shown`."""
     compiled: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
     """As `compiling.Compiled.to_json` writes it; ASCII, since every part is already encoded for SMTP."""
     sha256: Mapped[str] = mapped_column(sa.String(64), info=PLAIN)
 
-    __table_args__ = (sa.UniqueConstraint("send_id", "language"),)
+    __table_args__ = (sa.UniqueConstraint("send_id", "language", "shown"),)
 
 
 _OPEN = "state IN ('pending', 'deferred')"
@@ -341,6 +344,8 @@ class Delivery(Base):
     """None only when the person has no address (skipped)."""
     address_hash: Mapped[str | None] = mapped_column(sa.String(64), index=True, info=PLAIN)
     language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
+    shown: Mapped[int] = mapped_column(default=0)
+    """Which blocks for a part of the audience it holds: a bit for each rule of ``only_for`` in `Send.rule`, by its place."""
     state: Mapped[DeliveryState] = mapped_column(choice(DeliveryState), default=DeliveryState.PENDING, info=PLAIN)
     reason: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
     """A `SkipReason` when skipped; the verdict of `faults.py` when failed or deferred."""

@@ -17,7 +17,7 @@ from crm.errors import Conflict, InvalidInput
 from crm.mailing import audience, campaigns, faults, fields, links, relays, sends, signing, templates
 from crm.mailing.compiling import Compiled
 from crm.mailing.faults import Judgement, Verdict
-from crm.mailing.models import Campaign, Send
+from crm.mailing.models import Campaign, Delivery, Send
 from crm.mailing.schemas import TrialOut
 from crm.mailing.sending import send_one
 from crm.mailing.splicing import Envelope, build, subject_of
@@ -54,15 +54,21 @@ def of_campaign(
 ) -> Preview:
     """A draft as a contact would get it now."""
     contact = contacts.get(session, contact_id)
-    compiled = campaigns.compile_for(session, campaign, language or contact.language, settings)
+    compiled = campaigns.compile_for(session, campaign, contact.id, language or contact.language, settings)
     return _preview(session, compiled, contact, settings, f"c{campaign.id}:p0")
 
 
 def of_send(session: Session, send: Send, contact_id: int, settings: Settings) -> Preview:
     """The frozen content of a send as a contact gets it."""
     compiled, contact = sends.contents(session, send.id), contacts.get(session, contact_id)
-    chosen = compiled.get(contact.language) or compiled[Language.SPANISH]
-    return _preview(session, chosen, contact, settings, f"c{send.campaign_id}:s{send.id}")
+    language = contact.language if (contact.language, 0) in compiled else Language.SPANISH
+    made = sa.select(Delivery.language, Delivery.shown).where(Delivery.send_id == send.id, Delivery.contact_id == contact_id)
+    told = session.execute(made).first()
+    if told is None:  # not begun, or not of its audience
+        which = language, audience.shown_to(session, audience.Rules.from_json(send.rule), contact_id)
+    else:
+        which = Language(told.language), told.shown
+    return _preview(session, compiled[which], contact, settings, f"c{send.campaign_id}:s{send.id}")
 
 
 def trial(
@@ -82,7 +88,7 @@ def trial(
     if account is None or account.disabled_at is not None:
         raise InvalidInput("test_address_refused", field="to")
     contact = contacts.get(session, contact_id or _first_person(session, campaign))
-    compiled = campaigns.compile_for(session, campaign, language or contact.language, settings)
+    compiled = campaigns.compile_for(session, campaign, contact.id, language or contact.language, settings)
     return Trial(account.email, _mail(session, compiled, contact, account.email, settings, f"c{campaign.id}:p0"))
 
 

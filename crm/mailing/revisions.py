@@ -107,5 +107,6 @@ def _words(value: Any) -> str:
     if value is None or value == "":
         return "(nada)"
     if isinstance(value, dict):
-        return " · ".join(str(each) for name, each in value.items() if each and name != "type") or "(separador)"
+        told = [str(each) for name, each in value.items() if each and name not in {"type", "only_for"}] or ["(separador)"]
+        return " · ".join([*told, *([f"solo para el segmento {value['only_for']}"] if value.get("only_for") else [])])
     return str(value)

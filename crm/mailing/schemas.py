@@ -21,8 +21,15 @@ Link = Annotated[
 RowId = Annotated[int, Field(ge=1, lt=2**31)]
 
 
+CONDITIONS_MOST = 4
+"""Segments that single blocks of a campaign may be for: twice as many variants with each."""
+
+
 class Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+    only_for: RowId | None = None
+    """The segment whose people see it; without one everybody does."""
 
 
 class CoverBlock(Block):
@@ -149,6 +156,14 @@ class Problem(BaseModel):
     """Position of the block, from 0."""
 
 
+class ShownTo(BaseModel):
+    """Of those who get a campaign, how many see its blocks for a segment."""
+
+    segment_id: int
+    name: str
+    people: int
+
+
 class Review(BaseModel):
     """What a campaign would do if it were sent now."""
 
@@ -162,6 +177,8 @@ class Review(BaseModel):
     problems: list[Problem]
     audience: list[str]
     """Each segment in a sentence, those left out included, with what looks mistaken."""
+    only_for: list[ShownTo]
+    """The segments that single blocks are for."""
     version: int
     """Of the campaign as it was reviewed: `SendIn.version` makes sure that this is what leaves."""
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from crm.database import keyset_page, search_key
 from crm.errors import Conflict, InvalidInput, NotFound
 from crm.mailing import segment_names, segment_words
-from crm.mailing.models import Campaign, Segment, Send
+from crm.mailing.models import Campaign, CampaignVariant, Segment, Send
 from crm.mailing.segment_fields import FIELDS, OPERATOR_LABELS, Field
 from crm.mailing.segment_rules import AllOf, AnyOf, Condition, NotOf, Rule, conditions_of, to_json
 from crm.mailing.segment_rules import parse as parse
@@ -121,6 +121,8 @@ def remove(session: Session, segment_id: int) -> None:
     used_by = {name for name, *chosen in campaigns if any(segment_id in some for some in chosen)}
     past = sa.select(Campaign.name, Send.include, Send.exclude).join(Campaign, Campaign.id == Send.campaign_id)
     used_by |= {name for name, *chosen in session.execute(past) if any(segment_id in some for some in chosen)}
+    written = sa.select(Campaign.name, CampaignVariant.blocks).join(Campaign, Campaign.id == CampaignVariant.campaign_id)
+    used_by |= {name for name, blocks in session.execute(written) if any(block.get("only_for") == segment_id for block in blocks)}
     if used_by:
         names = [segment_names.quote(name) for name in sorted(used_by)]
         raise Conflict("segment_in_use", names=segment_words.joined(names[:3] + ["otras"] * (len(names) > 3), "y"))

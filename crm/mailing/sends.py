@@ -19,7 +19,7 @@ from crm.config import Settings
 from crm.database import keys_of, keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
 from crm.history import Actor, ActorKind
-from crm.mailing import audience, campaigns, deliveries, faults, links, relays
+from crm.mailing import campaigns, deliveries, faults, links, relays
 from crm.mailing.compiling import Compiled, digest
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Notice, Send, SendContent, SendMode, SendState
 from crm.mailing.schemas import Counts, DeliveryOut, SendIn, SendOut
@@ -95,7 +95,7 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
         confirmed_count=review.recipients if data.confirmed_count is None else data.confirmed_count,
         include=campaign.include,
         exclude=campaign.exclude,
-        rule=audience.rules_of(session, campaign.include, campaign.exclude).to_json(),
+        rule=campaigns.rules_of(session, campaign).to_json(),
         materials=campaigns.materials_of(campaign),
         purpose=campaign.purpose,
         ordered_by_kind=actor.kind.value if actor else None,
@@ -103,8 +103,9 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
     )
     session.add(send)
     session.flush()
-    for language, compiled in campaigns.compile_variants(session, campaign, settings).items():
-        session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
+    for (language, shown), compiled in campaigns.compile_variants(session, campaign, settings).items():
+        kept = {"compiled": compiled.to_json(), "sha256": compiled.sha256}
+        session.add(SendContent(send_id=send.id, language=language, shown=shown, **kept))
     session.flush()
     return send
 
@@ -324,7 +325,7 @@ def finish_if_done(session: Session, send: Send) -> bool:
 
 def languages_of(session: Session, send_id: int) -> list[Language]:
     """Languages that a send has a text for."""
-    return list(session.scalars(sa.select(SendContent.language).where(SendContent.send_id == send_id)))
+    return list(session.scalars(sa.select(SendContent.language).where(SendContent.send_id == send_id).distinct()))
 
 
 def is_as_confirmed(session: Session, send_id: int) -> bool:
@@ -333,10 +334,10 @@ def is_as_confirmed(session: Session, send_id: int) -> bool:
     return all(digest(row.compiled) == row.sha256 for row in rows)
 
 
-def contents(session: Session, send_id: int) -> dict[Language, Compiled]:
-    """The frozen content of a send."""
+def contents(session: Session, send_id: int) -> dict[tuple[Language, int], Compiled]:
+    """The frozen content of a send, by language and by `Delivery.shown`."""
     rows = session.scalars(sa.select(SendContent).where(SendContent.send_id == send_id))
-    return {Language(row.language): Compiled.from_json(row.compiled) for row in rows}
+    return {(Language(row.language), row.shown): Compiled.from_json(row.compiled) for row in rows}
 
 
 # --- how it is told -------------------------------------------------------------------------------------------------------

@@ -214,8 +214,10 @@ def build_send(session: Session, state: SendState = SendState.PAUSED, accepted: 
     )  # fmt: skip
     session.add(send)
     session.flush()
-    for language, compiled in campaigns.compile_variants(session, campaign, Settings()).items():
-        session.add(SendContent(send_id=send.id, language=language, compiled=compiled.to_json(), sha256=compiled.sha256))
+    for (language, shown), compiled in campaigns.compile_variants(session, campaign, Settings()).items():
+        session.add(
+            SendContent(send_id=send.id, language=language, shown=shown, compiled=compiled.to_json(), sha256=compiled.sha256)
+        )
     people = session.execute(
         sa.select(Contact.id, Contact.language, EmailAddress.address, EmailAddress.suppression_hash)
         .outerjoin(EmailAddress, EmailAddress.contact_id == Contact.id)

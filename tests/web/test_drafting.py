@@ -10,9 +10,10 @@ from starlette.testclient import TestClient
 
 from crm import clock
 from crm.database import Database
-from crm.mailing import campaigns, revisions, sends
+from crm.mailing import campaigns, revisions, segments, sends
 from crm.mailing.models import Send, SendMode, SendState, Trial
 from crm.mailing.schemas import CampaignIn
+from crm.mailing.segment_schemas import SegmentIn
 from crm.staff.models import Role
 from tests.mailing.factories import campaign, network
 from tests.mailing.mail_server import MailServer, running
@@ -102,6 +103,23 @@ def test_writes_english_beside_spanish(visit: Visitor, database: Database, writt
     spanish, english = content(database, written).variants
     assert english.subject == "Your card, {{ nombre }}"
     assert [block.type for block in english.blocks] == [block.type for block in spanish.blocks]
+
+
+def test_shows_a_block_to_a_part_of_the_audience(visit: Visitor, database: Database, written: int) -> None:
+    client = visit(Role.COORDINATION)
+    with database.session() as session:
+        rule = {"all": [{"field": "country", "op": "in", "value": ["US"]}]}
+        segment = segments.create(session, SegmentIn(name="Estados Unidos", rule=rule)).id
+    form = form_of(client, written) | {"deed": "add:text"}
+    client.post(f"/campanas/{written}/redactar", data=form)
+    form = form_of(client, written) | {"es.1.body": "Solo allá.", "es.1.only_for": str(segment), "deed": "save"}
+    assert client.post(f"/campanas/{written}/redactar", data=form).status_code == 200
+    assert [block.only_for for block in content(database, written).variants[0].blocks] == [None, segment]
+    assert form_of(client, written)["es.1.only_for"] == str(segment), "what the page shows is what is stored"
+    assert "llega a 4 de 12 personas" in client.get(f"/campanas/{written}/revisar").text
+    wrong = client.post(f"/campanas/{written}/redactar", data=form | {"es.1.only_for": "999"})
+    assert wrong.status_code == 422
+    assert 'id="es.1.only_for-says"' in wrong.text
 
 
 def test_keeps_what_was_typed_when_it_cannot_be_saved(visit: Visitor, database: Database, written: int) -> None:
