@@ -48,13 +48,22 @@ def storm(name: str, kills: int, console: Console) -> Account:
                 pid = postgresql.get_pid()
                 assert pid is not None
                 os.kill(pid, signal.SIGQUIT)  # as a crash: it recovers from its log
-                while postgresql.get_pid() == pid:
+                while _lives(pid):
                     time.sleep(0.05)
                 postgresql.ensure_postgres_running()
 
             restart = restart_postgresql if trouble == "restarts" else None
         made = Storm(folder, server, workers, kills, rudeness=RUDENESS if trouble == "rude" else None, restart_database=restart)
         return made.run(lambda words: console.print(f"{name}: {words}", highlight=False))
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be asked for its end does not."""
+    told = Path(f"/proc/{pid}/stat")
+    try:
+        return told.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -215,8 +215,8 @@ def test_tells_a_relay_in_trouble_and_a_send_that_ended_accessibly(
         send.state, send.ordered_by_id = SendState.DONE, 1
         session.add(Notice(send_id=send.id, state=SendState.DONE))
         relay_id = relays.row_of(session, settings).id
-        for _ in range(3):
-            relays.note_trouble(session, relay_id, clock.now(), "relay_unreachable")
+        for before in (10, 5, 0):  # minutes: each once the rest after the one before it was over
+            relays.note_trouble(session, relay_id, clock.now() - timedelta(minutes=before), "relay_unreachable")
     visit = signed_in(browser, site, size)
     for url in ("/", "/ajustes/correo"):
         visit.page.goto(url)

@@ -30,8 +30,8 @@ def send_id(database: Database, settings: Settings) -> int:
 def troubled(database: Database, settings: Settings, times: int, reason: str) -> None:
     with database.session() as session:
         relay_id = relays.row_of(session, settings).id
-        for _ in range(times):
-            relays.note_trouble(session, relay_id, clock.now(), reason)
+        for before in range(times - 1, -1, -1):  # each once the rest after the one before it was over
+            relays.note_trouble(session, relay_id, clock.now() - timedelta(minutes=5 * before), reason)
 
 
 def text(client: TestClient, path: str = "/contactos") -> str:
