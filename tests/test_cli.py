@@ -30,7 +30,7 @@ from tests.product import CRM, free_port
 
 PASSWORD = "una frase larga de prueba"
 OTHER = "otra frase larga de prueba"
-pytestmark = [pytest.mark.slow, pytest.mark.once]
+pytestmark = pytest.mark.slow
 
 
 def environment(settings: Settings, **changes: str) -> dict[str, str]:

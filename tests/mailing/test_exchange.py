@@ -24,8 +24,6 @@ from crm.people import consent
 from tests.mailing.factories import begun, states
 from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, rude, silent
 
-pytestmark = pytest.mark.once
-
 S = DeliveryState
 QUICK, USUAL = Timeouts(step=1, message=1), Timeouts(step=20, message=20)
 PEOPLE = 40
@@ -97,7 +95,7 @@ RUDE = {
 }
 
 
-@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("pipelining", [True, pytest.param(False, marks=pytest.mark.once)])
 @pytest.mark.parametrize("kind", RUDE)
 def test_says_what_a_rude_server_really_did(database: Database, settings: Settings, kind: str, pipelining: bool) -> None:
     send_id = order(database, settings)

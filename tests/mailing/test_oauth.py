@@ -28,8 +28,6 @@ from tests.mailing.mail_server import running
 from tests.mailing.rude_server import RudeServer, Talk, rude
 from tests.mailing.token_server import SECRET, Answer, TokenServer, dripping, endless, issuing, saying, silent
 
-pytestmark = pytest.mark.once
-
 S = DeliveryState
 QUICK = Timeouts(step=2, message=2)
 

@@ -17,8 +17,6 @@ from tests.mailing.real_servers import SERVERS, RealServer, why_not
 from tests.mailing.test_smtp import Given
 from tests.people.factories import address_of
 
-pytestmark = pytest.mark.once
-
 PEOPLE, UNKNOWN = 60, 17
 USUAL = Timeouts(step=10, message=20)
 

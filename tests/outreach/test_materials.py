@@ -26,8 +26,6 @@ from crm.outreach.models import Material, MaterialKind
 from crm.outreach.pictures import MAIL_BYTES, MAIL_WIDTH, PIXEL_LIMIT
 from crm.outreach.schemas import MaterialIn, MaterialPatch
 
-pytestmark = pytest.mark.once
-
 SETTINGS = Settings(base_url="https://red.example.org")
 MARKER = "Ubicacion secreta 194326"
 TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}

@@ -16,8 +16,6 @@ from tests.web.network import build_send
 from web.manual import MANUAL, manual_page, pages
 from web.pages import HELP_PAGES
 
-pytestmark = pytest.mark.once
-
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
 
