@@ -559,4 +559,4 @@ def test_keeps_its_promises_in_any_order_of_events(made: Any) -> None:
     tuned = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": phases}
     known = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, **tuned)  # type: ignore[arg-type]  # each has its own
     run_state_machine_as_test(lambda: Ledger(made, tried), settings=known)  # type: ignore[arg-type]  # whatever makes one will do
-    assert S.SENT in tried, tried  # what else a few histories reach is chance
+    assert {S.SENT, S.SKIPPED, S.IN_DOUBT} <= set(tried), tried
