@@ -119,12 +119,12 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Text
     )
     why_not = sa.func.coalesce(audience.skip_reason(session, send.purpose, relay_is_local=relay_is_local), left)
     mails = sa.select(
+        why_not.label("why_not"),
         Delivery.id,
         Delivery.address,
         Delivery.language,
         Delivery.attempts,
         Delivery.reason,
-        why_not.label("why_not"),
         Delivery.shown,
     )
     due = (
@@ -144,16 +144,14 @@ def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: t
     """
     while True:
         found = json.loads(session.connection().scalar(due, {"now": clock.now(), "most": limit}) or "[]")
-        _skip(session, [(number, why_not) for number, _, _, _, _, why_not, *_ in found if why_not is not None])
-        taken = [_claimed(*row) for row in found if row[5] is None]
+        _skip(session, [(number, why_not) for why_not, number, *_ in found if why_not is not None])
+        taken = [_claimed(*mail) for why_not, *mail in found if why_not is None]
         if taken or not found:
             _take(session, [one.id for one in taken], token, lease)
             return taken
 
 
-def _claimed(
-    number: int, address: str, language: str, attempts: int, reason: str | None, _why_not: str | None, shown: int, *known: Any
-) -> Claimed:
+def _claimed(number: int, address: str, language: str, attempts: int, reason: str | None, shown: int, *known: Any) -> Claimed:
     return Claimed(number, address, Language(language), attempts + 1, reason, shown, fields.Known.read(known))
 
 

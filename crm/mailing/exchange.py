@@ -165,7 +165,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
         self._heard = heard[start:]
         if is_answered and self._expected:  # not before: who drips a reply byte by byte has no more time for it than others
             self._wait()
-        if self._heard and len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
+        if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
             self._hang_up()
         return None
 

@@ -134,6 +134,21 @@ def test_sends_no_lone_dot_that_would_reach_somebody(database: Database, setting
     assert not server.kept
 
 
+def test_hangs_up_on_a_reply_that_never_ends() -> None:
+    """Lines that each say that there are more, of sixteen bytes, so that what is read at once ends with one."""
+    said, lines = [0], b"250-and a word\r\n" * 1024
+
+    def go_on(talk: Talk) -> None:
+        while said[0] < 2**26:
+            talk.request.sendall(lines)
+            said[0] += len(lines)
+
+    with rude(RudeServer(lambda step, _: go_on if step == "mail" else None)) as server:
+        reply = asyncio.run(smtp.hand_over(server.relay, "red@example.org", "ana@example.org", b"x", timeouts=USUAL))
+    assert (reply.step, reply.code) == (Step.MAIL, 0)
+    assert said[0] < 2**24, "what the system holds, and no more"
+
+
 def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, settings: Settings) -> None:
     """Silence at MAIL, just after the long wait for a content."""
     with rude(RudeServer(lambda step, talk: silent if step == "mail" and talk.mails else None)) as server:

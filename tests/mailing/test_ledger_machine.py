@@ -47,6 +47,8 @@ EXAMPLES = int(os.environ.get("CRM_TEST_LEDGER_EXAMPLES", "16" if ENGINE == "sql
 STEPS = 25
 PEOPLE = 5
 S = DeliveryState
+ENDS = {S.SENT, S.SKIPPED, S.IN_DOUBT}
+"""Ways in which mails have ended in the histories of a run."""
 OPEN = (S.PENDING, S.DEFERRED)
 BEGINNING = datetime(2026, 11, 22, 18, tzinfo=UTC)
 
@@ -558,5 +560,8 @@ def test_keeps_its_promises_in_any_order_of_events(made: Any) -> None:
     phases = (Phase.explicit, Phase.generate)  # a history is told as it was met: to shorten it takes minutes
     tuned = {"deadline": None, "suppress_health_check": list(HealthCheck), "phases": phases}
     known = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, **tuned)  # type: ignore[arg-type]  # each has its own
-    run_state_machine_as_test(lambda: Ledger(made, tried), settings=known)  # type: ignore[arg-type]  # whatever makes one will do
-    assert {S.SENT, S.SKIPPED, S.IN_DOUBT} <= set(tried), tried
+    for _ in range(10):  # what a few histories meet is chance: others follow until mails have ended in each of these ways
+        run_state_machine_as_test(lambda: Ledger(made, tried), settings=known)  # type: ignore[arg-type]  # whatever makes one will do
+        if set(tried) >= ENDS:
+            break
+    assert set(tried) >= ENDS, tried
