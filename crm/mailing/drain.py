@@ -74,6 +74,10 @@ class Answer(NamedTuple):
     def is_accepted(self) -> bool:
         return self.reply is not None and self.reply.step is Step.MESSAGE and self.reply.code == 250  # as `judge` has it
 
+    @property
+    def is_given_back(self) -> bool:
+        return self.reply is None and self.fault is None
+
 
 @dataclass(eq=False)
 class Drain:

@@ -148,6 +148,8 @@ class Rounds:
         work.resting = work.resting or got.rests
         if room:
             self.slot_at, self.drained = None, not got.claimed
+        elif any(answer.is_given_back for answer in answers):
+            self.drained = False
         work.permitted.extend((claimed, since) for claimed in got.claimed)
         if work.permitted:
             idle, work.idle = work.idle, []
@@ -172,7 +174,7 @@ def write_down_and_claim(
     """Write down what was answered, give back what did not begin, and claim. ``held``: all that this run still has in its hands,
     where the ledger may believe that it has more."""
     rests = _write_down(session, work, answers) or work.resting
-    unbegun = [answer.claimed.id for answer in answers if answer.reply is None and answer.fault is None]
+    unbegun = [answer.claimed.id for answer in answers if answer.is_given_back]
     if held is not None:
         deliveries.release(session, work.token, Delivery.id.not_in(held))
     elif unbegun:
@@ -206,7 +208,7 @@ def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> boo
 def _settled(session: Session, work: Drain, answer: Answer) -> str | None:
     """Settle an answer other than yes; returns what trouble of the relay it tells, if any. One that cannot be written must not
     take the others with it: what left is in doubt, the rest goes back."""
-    if answer.is_accepted or (answer.reply is None and answer.fault is None):
+    if answer.is_accepted or answer.is_given_back:
         return None
     try:
         with session.begin_nested():

@@ -29,7 +29,7 @@ from crm.config import Settings
 from crm.database import Database
 from crm.keys import load_keys
 from tests.bench import crowd, sinks
-from tests.conftest import ROOT, Server, _own_postgresql, _postgresql_server, _sqlite_server, fold, migrate
+from tests.conftest import ROOT, Server, fold, migrate, own_postgresql, postgresql_server, sqlite_server
 from tests.mailing.real_servers import SERVERS, why_not
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
@@ -93,9 +93,9 @@ class Bench:
     def server(self, engine: str) -> Server:
         if engine not in self._servers:
             if engine == "sqlite":
-                self._servers[engine] = _sqlite_server(self.folder)
+                self._servers[engine] = sqlite_server(self.folder)
             else:
-                self._servers[engine] = _postgresql_server(self._stack.enter_context(_own_postgresql(self.folder)))
+                self._servers[engine] = postgresql_server(self._stack.enter_context(own_postgresql()).get_uri())
         return self._servers[engine]
 
     def _make(self, url: str, count: int, size: int) -> None:
@@ -125,7 +125,7 @@ class Bench:
             keys = [self.key(key)] if key else []
             module = [sys.executable, "-m", "tests.bench.senders.ours", url, str(self.folder)]
             each = [[*module, str(port), str(connections // processes), *keys] for _ in range(processes)]
-            run = _measured(each, count)
+            run = measured(each, count)
             self._check_all_sent(url, count)
             self.drop(engine)
             return run
@@ -143,7 +143,7 @@ class Bench:
     def peer(self, *command: str, mails: int) -> Contender:
         def send(port: int) -> Run:
             with TemporaryDirectory(dir=self.folder) as own:
-                return _measured([[part.format(port=port, folder=own) for part in command]], mails)
+                return measured([[part.format(port=port, folder=own) for part in command]], mails)
 
         return send
 
@@ -155,7 +155,7 @@ class Bench:
         return lambda port: _timed([*options, "-t", "persona1@example.org", f"127.0.0.1:{port}"], mails)
 
 
-def _measured(commands: Sequence[Sequence[str]], mails: int) -> Run:
+def measured(commands: Sequence[Sequence[str]], mails: int) -> Run:
     """Programs that work together, each of which says `ready` first."""
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for command in commands

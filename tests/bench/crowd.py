@@ -11,8 +11,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import insert_many, keys_of, refresh_statistics, search_key
 from crm.mailing import composing, sends
-from crm.mailing.compiling import Compiled, Marks, Piece, cut_header, cut_html, cut_plain, encode, holes_of, joined
-from crm.mailing.encoding import base64_lines
+from crm.mailing.compiling import Compiled, Marks, cut_header, cut_html, cut_plain, encode, holes_of
 from crm.mailing.models import Send, SendContent
 from crm.mailing.schemas import SendIn
 from crm.people import names
@@ -56,22 +55,11 @@ def content(size: int) -> Compiled:
     subject = cut_header(marks.mark_fields(SUBJECT), marks)
     text = encode(cut_plain(marks.mark_fields(TEXT % filler), marks))
     page = encode(cut_html(marks.mark_fields(PAGE % filler + FOOT), marks))
-    picture: list[Piece] = []
+    parts = composing._Parts(marks, {})
     if size > WITH_PICTURE:
-        body = base64_lines(os.urandom((size - WITH_PICTURE) * 3 // 4 * 76 // 78))
-        picture = ["--=_picture\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body + "\r\n"]
-    body_pieces = joined(
-        'Content-Type: multipart/mixed; boundary="=_picture"\r\n\r\n--=_picture\r\n',
-        'Content-Type: multipart/alternative; boundary="=_texts"\r\n\r\n--=_texts\r\n',
-        composing._quoted_head("text/plain"),
-        text,
-        "\r\n--=_texts\r\n",
-        composing._quoted_head("text/html"),
-        page,
-        "\r\n--=_texts--\r\n",
-        picture,
-        "--=_picture--\r\n",
-    )
+        body = os.urandom((size - WITH_PICTURE) * 3 // 4 * 76 // 78)
+        parts.attachments.append(composing.Attached("Tres pasos", "Tres pasos", "", body, "image/png", "infografia.png"))
+    body_pieces = composing._mime(text, page, parts)
     return Compiled("es", subject, body_pieces, holes_of(subject, body_pieces))
 
 

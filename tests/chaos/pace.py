@@ -19,7 +19,7 @@ from crm.database import Database
 from crm.keys import load_keys
 from tests.bench import crowd
 from tests.chaos.storm import SECRET
-from tests.conftest import _own_postgresql, _postgresql_server, migrate
+from tests.conftest import migrate, own_postgresql, postgresql_server
 from tests.mailing.mail_server import MailServer, running
 from tests.product import CRM
 
@@ -32,7 +32,7 @@ def measure(minutes: float) -> tuple[int, int, int]:
     server = MailServer(on_data=lambda _: left.append(time.monotonic()))
     with TemporaryDirectory(prefix="crm_pace_") as directory, ExitStack() as stack:
         folder = Path(directory)
-        url = _postgresql_server(stack.enter_context(_own_postgresql(folder))).create("pace", None)
+        url = postgresql_server(stack.enter_context(own_postgresql()).get_uri()).create("pace", None)
         migrate(url)
         settings = Settings(database_url=url, data_dir=folder, secret_key=SECRET, demo=False)
         database = Database(settings, load_keys(folder))

@@ -25,7 +25,7 @@ from crm.mailing import sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
 from tests.bench import crowd, sinks
 from tests.conftest import Server, fold, migrate
-from tests.mailing.rude_server import RudeServer, Talk, drop, keep_and_drop, reset, rude
+from tests.mailing.rude_server import RudeServer, Talk, drop, keep_and_drop, reset, serving
 from tests.product import CRM
 
 PEOPLE = 1500
@@ -144,7 +144,7 @@ class _Send:
     def _mail_server(self) -> Iterator[tuple[int, Callable[[], Counter[str]]]]:
         """Its port, and who was accepted so far."""
         if self.storm.rudeness is not None:
-            with rude(RudeServer(self._rudeness)) as server:
+            with serving(RudeServer(self._rudeness)) as server:
                 yield server.server_address[1], lambda: Counter(server.kept)
             return
         log = self.storm.folder / "accepted.log"

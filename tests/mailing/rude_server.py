@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
+from typing import Protocol, TypeVar
 
 from crm.config import RelayAddress, Tls
 
@@ -159,8 +160,22 @@ class RudeServer(socketserver.ThreadingTCPServer):
         return RelayAddress(host="127.0.0.1", port=self.server_address[1], tls=tls, per_minute=None)
 
 
+class Ending(Protocol):
+    """A server of the standard library whose answers end when it is over."""
+
+    is_over: Event
+
+    def serve_forever(self, poll_interval: float = ...) -> None: ...
+    def shutdown(self) -> None: ...
+    def server_close(self) -> None: ...
+
+
+E = TypeVar("E", bound=Ending)
+
+
 @contextmanager
-def rude(server: RudeServer) -> Iterator[RudeServer]:
+def serving(server: E) -> Iterator[E]:
+    """A server at work in a thread of its own, gone at the end."""
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -22,7 +22,7 @@ from crm.mailing.models import Delivery, DeliveryState, Relay, SendState
 from crm.mailing.rounds import write_down_and_claim
 from crm.people import consent
 from tests.mailing.factories import begun, states
-from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, rude, silent
+from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, serving, silent
 
 S = DeliveryState
 QUICK, USUAL = Timeouts(step=1, message=1), Timeouts(step=20, message=20)
@@ -99,7 +99,7 @@ RUDE = {
 @pytest.mark.parametrize("kind", RUDE)
 def test_says_what_a_rude_server_really_did(database: Database, settings: Settings, kind: str, pipelining: bool) -> None:
     send_id = order(database, settings)
-    with rude(RudeServer(RUDE[kind], pipelining=pipelining)) as server:
+    with serving(RudeServer(RUDE[kind], pipelining=pipelining)) as server:
         now = drain_until_quiet(database, settings, send_id, server)
     assert sum(now.values()) == PEOPLE
     assert set(server.kept.values()) <= {1}, "nobody twice"
@@ -118,7 +118,7 @@ def test_gives_up_at_once_when_the_door_closes_after_the_greeting(database: Data
         talk.request.sendall(b"250 hello\r\n")
         raise EOFError
 
-    with rude(RudeServer(lambda step, _: greet_and_go if step == "ehlo" else None)) as server:
+    with serving(RudeServer(lambda step, _: greet_and_go if step == "ehlo" else None)) as server:
         for _ in range(5):
             told = smtp.hand_over(server.relay, "red@example.org", "ana@example.org", b"x", timeouts=QUICK)
             assert asyncio.run(asyncio.wait_for(told, 5)).code == 0
@@ -128,7 +128,7 @@ def test_gives_up_at_once_when_the_door_closes_after_the_greeting(database: Data
 @pytest.mark.parametrize("answers", [{"mail": b"451 4.3.0 no\r\n", "data": b"354 go\r\n"}, {"rcpt": b"252 perhaps\r\n"}])
 def test_sends_no_lone_dot_that_would_reach_somebody(database: Database, settings: Settings, answers: dict[str, bytes]) -> None:
     send_id = order(database, settings, 5)
-    with rude(RudeServer(lambda step, _: answers.get(step))) as server:
+    with serving(RudeServer(lambda step, _: answers.get(step))) as server:
         drain(database, settings, send_id, server)
     assert server.contents == []
     assert not server.kept
@@ -143,7 +143,7 @@ def test_hangs_up_on_a_reply_that_never_ends() -> None:
             talk.request.sendall(lines)
             said[0] += len(lines)
 
-    with rude(RudeServer(lambda step, _: go_on if step == "mail" else None)) as server:
+    with serving(RudeServer(lambda step, _: go_on if step == "mail" else None)) as server:
         reply = asyncio.run(smtp.hand_over(server.relay, "red@example.org", "ana@example.org", b"x", timeouts=USUAL))
     assert (reply.step, reply.code) == (Step.MAIL, 0)
     assert said[0] < 2**24, "what the system holds, and no more"
@@ -151,7 +151,7 @@ def test_hangs_up_on_a_reply_that_never_ends() -> None:
 
 def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, settings: Settings) -> None:
     """Silence at MAIL, just after the long wait for a content."""
-    with rude(RudeServer(lambda step, talk: silent if step == "mail" and talk.mails else None)) as server:
+    with serving(RudeServer(lambda step, talk: silent if step == "mail" and talk.mails else None)) as server:
         begun_at = time.monotonic()
         drain(database, settings, order(database, settings, 8), server, Timeouts(step=1, message=30))
     assert time.monotonic() - begun_at < 15
@@ -168,7 +168,7 @@ def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings:
         return build(work, claimed, now)
 
     monkeypatch.setattr(drain_module, "_build", build_but_one)
-    with rude(RudeServer()) as server:
+    with serving(RudeServer()) as server:
         drain(database, settings, send_id, server)
     with database.session(write=False) as session:
         assert states(session, send_id) == {S.SENT: PEOPLE - 1, S.FAILED: 1}
@@ -183,7 +183,7 @@ def test_an_answer_that_cannot_be_written_takes_no_other_with_it(
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr(consent, "suppress", broken)
-    with rude(RudeServer(sometimes("rcpt", b"550 5.1.1 no such user\r\n"))) as server:
+    with serving(RudeServer(sometimes("rcpt", b"550 5.1.1 no such user\r\n"))) as server:
         drain(database, settings, send_id, server)
     with database.session(write=False) as session:
         now = states(session, send_id)
@@ -194,7 +194,7 @@ def test_an_answer_that_cannot_be_written_takes_no_other_with_it(
 def test_what_is_in_doubt_stays_in_doubt_when_the_process_is_killed(database: Database, settings: Settings) -> None:
     """A strange answer after the dot, and the process gone before it is written down."""
     send_id = order(database, settings, 1)
-    with rude(RudeServer()) as server:
+    with serving(RudeServer()) as server:
         work = sending._prepared(database, send_id, Way(settings, server.relay), lambda: False)
         assert work is not None
         with database.session() as session:
@@ -229,7 +229,7 @@ def test_a_trouble_is_noted_though_its_commit_failed(database: Database, setting
             noted.append(1)
 
     sa.event.listen(database.engine, "commit", fail_once)
-    with rude(RudeServer(lambda step, _: b"451 4.3.0 disk full\r\n" if step == "mail" else None)) as server:
+    with serving(RudeServer(lambda step, _: b"451 4.3.0 disk full\r\n" if step == "mail" else None)) as server:
         drain(database, settings, send_id, server)
     assert failures == []
     with database.session(write=False) as session:
@@ -238,7 +238,7 @@ def test_a_trouble_is_noted_though_its_commit_failed(database: Database, setting
 
 def test_pauses_a_send_of_which_much_is_in_doubt(database: Database, settings: Settings) -> None:
     send_id = order(database, settings, 80)
-    with rude(RudeServer(lambda step, talk: keep_and_drop if step == "dot" and talk.mails % 2 else None)) as server:
+    with serving(RudeServer(lambda step, talk: keep_and_drop if step == "dot" and talk.mails % 2 else None)) as server:
         drain_until_quiet(database, settings, send_id, server)
     with database.session(write=False) as session:
         send = sends.get(session, send_id)
@@ -247,9 +247,27 @@ def test_pauses_a_send_of_which_much_is_in_doubt(database: Database, settings: S
     assert set(server.kept.values()) == {1}
 
 
+def test_a_mail_that_goes_back_when_nothing_else_was_due_leaves_in_the_same_run(database: Database, settings: Settings) -> None:
+    """The server hangs up before the last mail, a while after the ledger said that it has no more."""
+    said: list[Talk] = []
+
+    def at(step: str, talk: Talk) -> bytes | None:
+        if step != "mail" or talk.mails < 2 or said:
+            return None
+        said.append(talk)
+        time.sleep(0.5)
+        return b"421 4.3.2 enough\r\n"
+
+    send_id = order(database, settings, 3)
+    with serving(RudeServer(at)) as server:
+        assert sending.drain(database, send_id, Way(settings, server.relay, timeouts=QUICK, connections=1)) == 3
+    with database.session(write=False) as session:
+        assert sends.get(session, send_id).state is SendState.DONE
+
+
 def test_begins_nothing_whose_lease_would_end_first(database: Database, settings: Settings) -> None:
     send_id = order(database, settings, 3)
-    with rude(RudeServer()) as server:
+    with serving(RudeServer()) as server:
         too_short = Way(settings, server.relay, timeouts=Timeouts(step=1, message=5), lease=timedelta(seconds=3))
         until = time.monotonic() + 3
         sending.drain(database, send_id, too_short, lambda: time.monotonic() > until)

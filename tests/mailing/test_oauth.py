@@ -25,8 +25,8 @@ from crm.mailing.faults import SENTENCES, Judgement, Verdict, judge
 from crm.mailing.models import DeliveryState, Relay, SendState
 from tests.mailing.factories import begun, states
 from tests.mailing.mail_server import running
-from tests.mailing.rude_server import RudeServer, Talk, rude
-from tests.mailing.token_server import SECRET, Answer, TokenServer, dripping, endless, issuing, saying, silent
+from tests.mailing.rude_server import RudeServer, Talk, serving
+from tests.mailing.token_server import SECRET, Answer, TokenServer, dripping, endless, saying, silent
 
 S = DeliveryState
 QUICK = Timeouts(step=2, message=2)
@@ -34,7 +34,7 @@ QUICK = Timeouts(step=2, message=2)
 
 @pytest.fixture
 def granting(tmp_path: Path) -> Iterator[TokenServer]:
-    with issuing(TokenServer(tmp_path)) as server:
+    with serving(TokenServer(tmp_path)) as server:
         yield server
 
 
@@ -55,7 +55,7 @@ def drain(database: Database, settings: Settings, send_id: int, server: RudeServ
 
 
 def test_signs_in_with_a_token_that_it_asked_for_once(granting: TokenServer) -> None:
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         assert [hand_over(server.relay, granting).verdict for _ in range(4)] == [Verdict.ACCEPTED] * 4
     assert server.sign_ins == 4
     form = {"grant_type": "client_credentials", "client_id": "una-aplicacion", "client_secret": SECRET}
@@ -63,7 +63,7 @@ def test_signs_in_with_a_token_that_it_asked_for_once(granting: TokenServer) -> 
 
 
 def test_renews_a_token_shortly_before_its_end(granting: TokenServer) -> None:
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         hand_over(server.relay, granting)
         for minutes, asked in ((54, 1), (56, 2), (57, 2)):
             with time_machine.travel(clock.now() + timedelta(minutes=minutes)):
@@ -72,7 +72,7 @@ def test_renews_a_token_shortly_before_its_end(granting: TokenServer) -> None:
 
 
 def test_a_kept_token_that_is_refused_is_renewed_and_nobody_notices(granting: TokenServer) -> None:
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         hand_over(server.relay, granting)
         granting.end_all()
         assert hand_over(server.relay, granting).verdict is Verdict.ACCEPTED
@@ -82,7 +82,7 @@ def test_a_kept_token_that_is_refused_is_renewed_and_nobody_notices(granting: To
 
 def test_a_new_secret_needs_no_restart(granting: TokenServer) -> None:
     granting.secret = "otro secreto"
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         assert hand_over(server.relay, granting).reason == "token_client_refused"
         granting.secret_file.write_text("otro secreto")
         assert hand_over(server.relay, granting).verdict is Verdict.ACCEPTED
@@ -107,7 +107,7 @@ def test_a_token_that_ends_in_the_middle_of_a_send_stops_nobody(
 
     with database.session() as session:
         send_id = begun(session, settings, 120).id
-    with rude(RudeServer(at, knows=granting.knows, pipelining=pipelining)) as server:
+    with serving(RudeServer(at, knows=granting.knows, pipelining=pipelining)) as server:
         assert drain(database, settings, send_id, server, granting) == 120
     assert len(server.kept) == 120
     assert set(server.kept.values()) == {1}
@@ -139,7 +139,7 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_says_what_the_token_server_did(tmp_path: Path, kind: str) -> None:
     answer, reason = ANSWERS[kind]
-    with issuing(TokenServer(tmp_path, answer)) as granting, rude(RudeServer(knows=granting.knows)) as server:
+    with serving(TokenServer(tmp_path, answer)) as granting, serving(RudeServer(knows=granting.knows)) as server:
         begun_at = time.monotonic()
         judged = hand_over(server.relay, granting, Timeouts(step=0.3, message=1))
         assert time.monotonic() - begun_at < 3, "the whole answer has its time, not each byte"
@@ -156,16 +156,16 @@ def test_uses_a_token_whatever_is_said_of_its_life(tmp_path: Path, life: Any) ->
     def answer(asked: Any) -> None:
         asked.say(200, {"token_type": "bearer", "access_token": asked.server.issue(), "expires_in": life})
 
-    with issuing(TokenServer(tmp_path, answer)) as granting, rude(RudeServer(knows=granting.knows)) as server:
+    with serving(TokenServer(tmp_path, answer)) as granting, serving(RudeServer(knows=granting.knows)) as server:
         assert hand_over(server.relay, granting).verdict is Verdict.ACCEPTED
         kept = tokens.kept(granting.client)
         assert kept is None or kept.until < clock.now() + timedelta(days=1)
 
 
 def test_says_that_the_token_server_is_not_there(granting: TokenServer, tmp_path: Path) -> None:
-    with issuing(TokenServer(tmp_path)) as gone:
+    with serving(TokenServer(tmp_path)) as gone:
         pass
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         assert hand_over(server.relay, gone).reason == "token_unavailable"
 
 
@@ -174,13 +174,13 @@ def test_says_that_the_secret_cannot_be_read(granting: TokenServer, secret: byte
     granting.secret_file.unlink()
     if secret is not None:
         granting.secret_file.write_bytes(secret)
-    with rude(RudeServer(knows=granting.knows)) as server:
+    with serving(RudeServer(knows=granting.knows)) as server:
         assert hand_over(server.relay, granting).reason == "token_secret_unreadable"
     assert granting.asked == []
 
 
 def test_says_that_the_mail_server_refuses_the_token(granting: TokenServer) -> None:
-    with rude(RudeServer(knows=lambda _user, _token: False)) as server:
+    with serving(RudeServer(knows=lambda _user, _token: False)) as server:
         assert hand_over(server.relay, granting) == Judgement(Verdict.SYSTEM, "token_refused")
         assert server.sign_ins == 1, "a new token is not tried again at once"
         hand_over(server.relay, granting)
@@ -189,7 +189,7 @@ def test_says_that_the_mail_server_refuses_the_token(granting: TokenServer) -> N
 
 def test_a_server_that_cannot_tell_now_does_not_refuse_the_token(granting: TokenServer) -> None:
     busy = RudeServer(lambda step, _: b"454 4.7.0 later\r\n" if step == "auth" else None, knows=lambda _user, _token: False)
-    with rude(busy) as server:
+    with serving(busy) as server:
         assert hand_over(server.relay, granting).reason == "relay_out_of_order"
         hand_over(server.relay, granting)
     assert len(granting.asked) == 1
@@ -209,7 +209,7 @@ def test_a_send_rests_pauses_and_says_why(database: Database, settings: Settings
         send_id = begun(session, settings, 3).id
     server = RudeServer(knows=lambda user, token: is_well and granting.knows(user, token))
     is_well = False
-    with rude(server):
+    with serving(server):
         for _ in range(relays.TROUBLES_THAT_PAUSE):
             assert drain(database, settings, send_id, server, granting) == 0
         with database.session() as session:
@@ -224,7 +224,7 @@ def test_a_send_rests_pauses_and_says_why(database: Database, settings: Settings
 
 def test_shows_the_secret_and_the_token_to_nobody(granting: TokenServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(0)
-    with rude(RudeServer(knows=granting.knows)) as server, structlog.testing.capture_logs() as logged:
+    with serving(RudeServer(knows=granting.knows)) as server, structlog.testing.capture_logs() as logged:
         assert hand_over(server.relay, granting).verdict is Verdict.ACCEPTED
         token = tokens.kept(granting.client)
         granting.secret = "otro secreto"
@@ -241,7 +241,7 @@ def test_tells_no_secret_to_a_token_server_of_an_unknown_authority(tmp_path: Pat
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     granting = TokenServer(tmp_path)
     granting.socket = context.wrap_socket(granting.socket, server_side=True)
-    with issuing(granting), pytest.raises(tokens.NoToken, match="token_unavailable"):
+    with serving(granting), pytest.raises(tokens.NoToken, match="token_unavailable"):
         secure = granting.client.model_copy(update={"token_url": granting.url.replace("http:", "https:")})
         asyncio.run(tokens.renew(secure))
     assert granting.asked == []
@@ -250,7 +250,7 @@ def test_tells_no_secret_to_a_token_server_of_an_unknown_authority(tmp_path: Pat
 def test_shows_no_token_to_a_mail_server_of_an_unknown_authority(granting: TokenServer) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    with rude(RudeServer(knows=granting.knows, tls=context)) as server:
+    with serving(RudeServer(knows=granting.knows, tls=context)) as server:
         assert hand_over(server.relay, granting).reason == "tls_refused"
     assert server.sign_ins == 0
 

@@ -19,7 +19,7 @@ from crm.mailing.exchange import Exchange, Outgoing, Timeouts, _unsent, for_the_
 from crm.mailing.faults import Reply, Step, Verdict, judge
 from crm.mailing.smtp import ConnectionFailed, connect
 from tests.mailing.mail_server import DROP, MailServer, running
-from tests.mailing.rude_server import RudeServer, in_pieces, rude, yes_too_early
+from tests.mailing.rude_server import RudeServer, in_pieces, serving, yes_too_early
 
 MAIL = b"Subject: x\r\n\r\n.hola\r\n..\r\nfin"
 QUICK = Timeouts(step=2, message=2)
@@ -191,7 +191,7 @@ def test_waits_no_longer_than_told_for_a_silent_server() -> None:
 @pytest.mark.parametrize("words", [b"250 2.0.0 slowly, slowly, slowly, slowly, slowly\r\n", b"250-1\r\n" * 20 + b"250 20\r\n"])
 def test_waits_for_a_whole_answer_and_not_for_each_byte(step: str, words: bytes) -> None:
     """One byte per second, in a world ten times as fast."""
-    with rude(RudeServer(lambda now, _: in_pieces(words, 0.1) if now == step else None)) as server:
+    with serving(RudeServer(lambda now, _: in_pieces(words, 0.1) if now == step else None)) as server:
         begun_at = time.monotonic()
         told = smtp.hand_over(server.relay, "red@example.org", "ana@example.org", MAIL, timeouts=Timeouts(step=0.3, message=0.3))
         reply = asyncio.run(told)
@@ -208,7 +208,7 @@ def test_believes_no_yes_to_what_has_not_left(pipelining: bool, is_secure: bool)
     lying = RudeServer(
         lambda now, _: yes_too_early if now == "data" else None, pipelining=pipelining, tls=theirs if is_secure else None
     )
-    with rude(lying) as server:
+    with serving(lying) as server:
         replies = hand_over(
             server.relay, "ana@example.org", "luz@example.org", content=b"x" * 78 + b"\r\n" + b"y" * 2**24, tls_context=ours
         )
@@ -222,7 +222,7 @@ def test_believes_a_yes_that_comes_while_the_next_envelope_leaves(is_secure: boo
     """Large mails one after another: what is behind the content may wait."""
     ours, theirs = _trust()
     everyone = [f"ana{number}@example.org" for number in range(5)]
-    with rude(RudeServer(tls=theirs if is_secure else None)) as server:
+    with serving(RudeServer(tls=theirs if is_secure else None)) as server:
         replies = hand_over(server.relay, *everyone, content=b"y" * 2**20, tls_context=ours)
     assert [reply.code for reply in replies] == [250] * 5
     assert server.kept == dict.fromkeys(everyone, 1)

@@ -1,11 +1,10 @@
 """A token server of a test (OAuth 2.0, client credentials): it knows one application, and answers as a test says."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -81,19 +80,6 @@ class TokenServer(ThreadingHTTPServer):
 
     def knows(self, user: str, token: str) -> bool:
         return user == "red@example.org" and token in self.good
-
-
-@contextmanager
-def issuing(server: TokenServer) -> Iterator[TokenServer]:
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.is_over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 # --- answers -----------------------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ from crm.staff import accounts, clients, sign_in
 from crm.staff.models import Account, ApiClient, Invitation, Role, StaffSession
 from tests.mailing.factories import NOW, begun, campaign, network
 from tests.mailing.mail_server import running
-from tests.mailing.rude_server import RudeServer, rude
-from tests.mailing.token_server import TokenServer, issuing
+from tests.mailing.rude_server import RudeServer, serving
+from tests.mailing.token_server import TokenServer
 from tests.web.conftest import PASSWORD, Visitor, csrf_of
 from web.app import build
 from web.dependencies import cookie_name
@@ -361,7 +361,7 @@ def test_microsoft_signs_in_by_oauth_and_no_other_server_sees_its_token(
     visit: Visitor, app: FastAPI, database: Database, settings: Settings, tmp_path: Path
 ) -> None:
     client = visit(Role.ADMINISTRATION)
-    with issuing(TokenServer(tmp_path)) as granting:
+    with serving(TokenServer(tmp_path)) as granting:
         told = app.state.settings = with_oauth(settings, granting)
         assert "deje vacía la contraseña" in client.get("/ajustes/correo").text
         assert save(client, servicio="microsoft365", contrasena="")[0] == 200
@@ -384,7 +384,7 @@ def test_microsoft_signs_in_by_oauth_and_no_other_server_sees_its_token(
 @pytest.mark.parametrize("is_well", [True, False])
 def test_the_trial_says_what_oauth_lacks(visit: Visitor, app: FastAPI, settings: Settings, tmp_path: Path, is_well: bool) -> None:
     client = visit(Role.ADMINISTRATION)
-    with issuing(TokenServer(tmp_path)) as granting, rude(RudeServer(knows=granting.knows)) as server:
+    with serving(TokenServer(tmp_path)) as granting, serving(RudeServer(knows=granting.knows)) as server:
         url = f"smtp://red%40example.org@127.0.0.1:{server.server_address[1]}"
         app.state.settings = with_oauth(settings, granting, smtp_url=url)
         granting.secret = granting.secret if is_well else "vencido"
