@@ -10,9 +10,10 @@ import html
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from crm.errors import InvalidInput
@@ -22,6 +23,8 @@ from crm.mailing.fields import CATALOGUE, Use, replace
 _TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
 _ATTRIBUTE = re.compile(r'([a-zA-Z][-a-zA-Z0-9:]*)\s*=\s*"([^"]*)"')
 _LINK_ATTRIBUTES = {"href", "src", "background", "action"}
+COPIED_MOST = 16_384
+"""Bytes of a run that is put together with its neighbours; a longer one, above all a picture, is never copied."""
 _PLAIN_LINK = re.compile(r"https?://[^\s<>]*\Z")
 
 
@@ -175,11 +178,35 @@ class Compiled:
         return self._parted[0]
 
     @cached_property
-    def runs(self) -> tuple[bytes | int, ...]:
-        """The body after its headers: runs as they leave, and for each hole between them its number among `differing`."""
+    def woven(self) -> tuple[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]], ...]:
+        """The body after its headers in parts: a long run as it leaves, or what picks the pieces of a short part, in their order,
+        from a person's values (as `differing` has them) followed by `fixed`."""
+        return self._weave[0]
+
+    @cached_property
+    def fixed(self) -> tuple[bytes, ...]:
+        """The short runs that are the same in every mail."""
+        return self._weave[1]
+
+    @cached_property
+    def _weave(self) -> tuple[tuple[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]], ...], tuple[bytes, ...]]:
         numbers = {hole: number for number, hole in enumerate(self._different)}
-        rest = (piece.encode() if isinstance(piece, str) else numbers[piece] for piece in self.body[1:])
-        return (self._parted[1], *rest)
+        fixed: list[bytes] = [b""]
+        woven: list[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]]] = []
+        places: list[int] = []
+        for piece in (self._parted[1], *self.body[1:]):
+            if isinstance(piece, Hole):
+                places.append(numbers[piece])
+                continue
+            run = piece.encode() if isinstance(piece, str) else piece
+            if len(run) < COPIED_MOST:
+                places.append(len(numbers) + len(fixed))
+                fixed.append(run)
+            else:
+                woven += [_picker(places, len(numbers)), run]
+                places = []
+        woven.append(_picker(places, len(numbers)))
+        return tuple(woven), tuple(fixed)
 
     @cached_property
     def differing(self) -> tuple[tuple[str, str, Callable[[str], bytes]], ...]:
@@ -208,6 +235,11 @@ class Compiled:
     def size(self) -> int:
         """Bytes of the mail without the person's values."""
         return sum(len(piece) for piece in self.body if isinstance(piece, str))
+
+
+def _picker(places: Sequence[int], nothing: int) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """What picks those places of a tuple, two at least, so that it yields a tuple; ``nothing`` is the place of an empty piece."""
+    return itemgetter(nothing, nothing, *places)
 
 
 def digest(stored: dict[str, Any]) -> str:

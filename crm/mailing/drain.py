@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -49,6 +50,11 @@ class Way:
     lease: timedelta = LEASE
     connections: int = 0
     """Open at once; 0: as many as suit the relay's place."""
+
+    @cached_property
+    def begun_before(self) -> timedelta:
+        """How long after its claim a content may still begin to leave: its answer comes while the lease lasts."""
+        return self.lease - timedelta(seconds=self.timeouts.message)
 
     @property
     def lines(self) -> int:
@@ -98,8 +104,8 @@ class Drain:
     should_stop: Callable[[], bool]
     token: str
     flight: Flight
-    permitted: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
-    """Claimed, and not begun; since when."""
+    permitted: deque["Mail"] = field(default_factory=deque)
+    """Claimed and built, and not begun."""
     flying: dict[int, Claimed] = field(default_factory=dict)
     """Given to a connection that has not told yet what became of them."""
     answers: list[Answer] = field(default_factory=list)
@@ -120,30 +126,34 @@ class Drain:
     def over(self) -> bool:
         return self.closing or self.resting or self.should_stop()
 
+    def permit(self, claimed: Sequence[Claimed], since: datetime) -> None:
+        """Build what was claimed, all at once: between the words of an exchange each mail takes twice the time (measured)."""
+        for one in claimed:
+            try:
+                content = _build(self, one, since)
+            except Exception as error:  # whatever it is, it fails alone: it must not keep the others from leaving
+                log.error("mail_not_buildable", delivery_id=one.id, error=type(error).__name__)
+                self.answers.append(Answer(one, None, "not_buildable"))
+            else:
+                self.permitted.append(Mail(self.sender.mailbox, one.address, content, claimed=one, claimed_at=since))
+
     # --- the source of the connections; see `exchange.Source` ---------------------------------------------------------------
 
     def take(self) -> Mail | None:
         while self.permitted and not self.over:
-            claimed, since = self.permitted.popleft()
-            now = clock.now()
-            if now - since > BEGUN_WITHIN:
-                self.answers.append(Answer(claimed, None))
+            mail = self.permitted.popleft()
+            if clock.now() - mail.claimed_at > BEGUN_WITHIN:
+                self.answers.append(Answer(mail.claimed, None))
                 continue
-            try:
-                content = _build(self, claimed, now)
-            except Exception as error:  # whatever it is, it fails alone: it must not keep the others from leaving
-                log.error("mail_not_buildable", delivery_id=claimed.id, error=type(error).__name__)
-                self.answers.append(Answer(claimed, None, "not_buildable"))
-                continue
-            self.flying[claimed.id] = claimed
+            self.flying[mail.claimed.id] = mail.claimed
             if len(self.permitted) == self.enough:
                 self.wake.set()
-            return Mail(self.sender.mailbox, claimed.address, content, claimed=claimed, claimed_at=since)
+            return mail
         self.wake.set()
         return None
 
     def begun(self, mail: Mail) -> bool:
-        if clock.now() - mail.claimed_at > self.way.lease - timedelta(seconds=self.way.timeouts.message):
+        if clock.now() - mail.claimed_at > self.way.begun_before:
             return False
         self.flight.begun(mail.claimed.id)
         return True
@@ -162,20 +172,14 @@ class Drain:
         self.wake.set()
 
 
-def _build(work: Drain, claimed: Claimed, now: datetime) -> list[bytes]:
+def _build(work: Drain, claimed: Claimed, date: datetime) -> list[bytes]:
     compiled = work.compiled[claimed.language, claimed.shown]
     values = fields.values(claimed.person, claimed.language, compiled.sources)
-    unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
-    envelope = Envelope(
-        to_name=names.display_name(claimed.person),
-        to_address=claimed.address,
-        message_id=links.message_id(work.keys, claimed.id, work.sender.domain),
-        unsubscribe=unsubscribe,
-        feedback=work.feedback,
-        date=now,
-    )
-    mail = build(compiled, {**values, "enlace_baja": unsubscribe}, envelope, work.sender)
-    return signing.signed(mail, work.sender.domain, work.signers)
+    values["enlace_baja"] = unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
+    message_id = links.message_id(work.keys, claimed.id, work.sender.domain)
+    to_name = names.display_name(claimed.person)
+    envelope = Envelope(to_name, claimed.address, message_id, unsubscribe, work.feedback, date)
+    return signing.signed(build(compiled, values, envelope, work.sender), work.sender.domain, work.signers)
 
 
 def in_transaction(work: Drain, deed: Callable[[Session], T]) -> T:

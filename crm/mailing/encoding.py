@@ -78,8 +78,9 @@ def _without_leading_dot(line: str) -> str:
 
 @lru_cache
 def encoder(context: Context) -> Callable[[str], bytes]:
-    """`hole_value` for one kind of hole; given names, cities and countries come again and again."""
-    return lru_cache(maxsize=2048)(partial(hole_value, context=context))
+    """`hole_value` for one kind of hole; given names, cities and countries come again and again, links do not."""
+    write = partial(hole_value, context=context)
+    return write if context is Context.URL else lru_cache(maxsize=2048)(write)
 
 
 def hole_value(value: str, context: Context) -> bytes:

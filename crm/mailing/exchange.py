@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from crm.mailing.faults import Reply, Step
@@ -24,7 +23,8 @@ REPLY_LIMIT = 64 * 1024
 WRITE_BUFFER = 16 * 2**20
 TLS_RECORD = 256
 """More bytes than TLS adds to a record (RFC 8446, 5.2: 22; older ones less than 100)."""
-_LINE = re.compile(rb"[2-5]\d\d(?:[ -][^\n]*|)\r?\Z")
+_CODES = {b"%d" % code: code for code in range(200, 600)}
+"""The codes that a reply may begin with (RFC 5321, 4.2), by how they are written."""
 _LEADING_DOT = re.compile(rb"(?m)^\.")
 _FORBIDDEN = re.compile(r"[\x00-\x20<>\x7f]")
 
@@ -89,23 +89,24 @@ def for_the_wire(content: bytes) -> list[bytes]:
     return [_LEADING_DOT.sub(b"..", content if content.endswith(b"\r\n") else content + b"\r\n")]
 
 
-class _Ask(Enum):
-    """What was said to the server and waits for its answer."""
+@dataclass(frozen=True, eq=False, slots=True)
+class _Ask:
+    """Something said to the server that waits for its answer."""
 
-    MAIL = Step.MAIL
-    RCPT = Step.RCPT
-    DATA = Step.DATA
-    MESSAGE = Step.MESSAGE
-    VOID = "a lone dot after a refused envelope"
-    RESET = "RSET"
-    QUIT = "QUIT"
+    step: Step = Step.CONNECT
+    """Where a mail is when it is answered; the default is of those that are about no mail."""
+    taken: tuple[int, ...] = (250,)
+    """The answers that mean yes."""
 
 
-_OF_ENVELOPE = (_Ask.MAIL, _Ask.RCPT, _Ask.DATA)
-_TAKEN = {_Ask.MAIL: (250,), _Ask.RCPT: (250, 251), _Ask.DATA: (354,)}
+_MAIL, _RCPT, _DATA = _Ask(Step.MAIL), _Ask(Step.RCPT, (250, 251)), _Ask(Step.DATA, (354,))
+_MESSAGE = _Ask(Step.MESSAGE)
+_VOID = _Ask()
+"""A lone dot after a refused envelope."""
+_RESET, _QUIT = _Ask(), _Ask()
 
 
-class Exchange(asyncio.Protocol, Generic[M]):
+class Exchange(asyncio.BufferedProtocol, Generic[M]):
     """The talk over one transport that is open, secured and signed in; it takes mails from its source until it is closed."""
 
     def __init__(self, transport: asyncio.Transport, offers: Offers, source: Source[M], timeouts: Timeouts) -> None:
@@ -114,13 +115,17 @@ class Exchange(asyncio.Protocol, Generic[M]):
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._expected: deque[tuple[_Ask, M | None]] = deque()
+        self._buffer = memoryview(bytearray(REPLY_LIMIT))
         self._heard, self._more = b"", False
         self._words: list[bytes] = []
         self._idle, self._leaving, self._timed_out, self._gone = True, False, False, False
         self._behind = 0
         """Bytes written behind the content that waits for its answer: the next envelope."""
+        self._unwritten: Sequence[bytes] = ()
+        """The content that is about to leave, and what follows it."""
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._options = (b" BODY=8BITMIME" if offers.eight_bit else b"") + (b" SIZE=%d" if offers.size else b"")
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         transport.set_protocol(self)
 
@@ -137,7 +142,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
         """Say goodbye and close; a server that does not answer is left."""
         self._leaving = True
         if self.is_open and not self._expected:
-            self._say(b"QUIT\r\n", (_Ask.QUIT, None))
+            self._say(b"QUIT\r\n", (_QUIT, None))
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self.closed), min(2, self.timeouts.step))
         self.transport.close()
@@ -147,22 +152,26 @@ class Exchange(asyncio.Protocol, Generic[M]):
 
     # --- what the transport tells; the names are asyncio's ----------------------------------------------------------------
 
-    def data_received(self, data: bytes) -> None:
-        heard, start = self._heard + data if self._heard else data, 0
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        lines = (self._heard + bytes(self._buffer[:nbytes])).split(b"\n")
+        self._heard, left = lines.pop(), len(lines)
         is_answered = False
-        while (end := heard.find(b"\n", start)) >= 0:
-            line, start = heard[start:end], end + 1
-            if _LINE.match(line) is None:
+        for line in lines:
+            left -= 1
+            code, sign = _CODES.get(line[:3]), line[3:4]
+            if code is None or sign not in (b" ", b"-", b"", b"\r") or (sign == b"\r" and len(line) > 4):
                 return self._hang_up()
             self._words.append(line[4:].rstrip(b"\r"))
-            if line[3:4] == b"-":
+            if sign == b"-":
                 continue
-            words, self._words, self._more = self._words, [], start < len(heard)
-            self._answered(int(line[:3]), words)
+            said, self._words, self._more = self._words, [], left > 0 or bool(self._heard)
+            self._answered(code, said)
             if self._gone:
                 return None
             is_answered = True
-        self._heard = heard[start:]
         if is_answered and self._expected:  # not before: who drips a reply byte by byte has no more time for it than others
             self._wait()
         if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
@@ -174,7 +183,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
             self._timer.cancel()
         told: set[int] = set()
         for ask, mail in self._expected:
-            if mail is not None and id(mail) not in told and ask in (*_OF_ENVELOPE, _Ask.MESSAGE):
+            if mail is not None and id(mail) not in told:
                 self.source.ended(mail, self._last_word(ask, mail, is_first=not told))
                 told.add(id(mail))
         self._expected.clear()
@@ -187,15 +196,15 @@ class Exchange(asyncio.Protocol, Generic[M]):
             return Reply(Step.MESSAGE, 0)
         if mail.refusal is not None:
             return mail.refusal
-        patience_ended = ask is _Ask.MAIL and self.accepted > 0 and not self._timed_out
-        return Reply(ask.value, 0) if is_first and not patience_ended else None
+        patience_ended = ask is _MAIL and self.accepted > 0 and not self._timed_out
+        return Reply(ask.step, 0) if is_first and not patience_ended else None
 
     # --- time ---------------------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         """Give the answer that is waited for its time."""
         ask = self._expected[0][0]
-        self._deadline = self._loop.time() + (self.timeouts.message if ask is _Ask.MESSAGE else self.timeouts.step)
+        self._deadline = self._loop.time() + (self.timeouts.message if ask is _MESSAGE else self.timeouts.step)
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
@@ -241,7 +250,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
     def _next(self, before: bytes = b"") -> None:
         """Begin another mail; ``before`` is an RSET that travels with its envelope."""
         mail = self._take()
-        reset: list[tuple[_Ask, M | None]] = [(_Ask.RESET, None)] if before else []
+        reset: list[tuple[_Ask, M | None]] = [(_RESET, None)] if before else []
         self._idle = mail is None and not reset
         if mail is not None:
             words, asks = self._envelope(mail)
@@ -251,17 +260,15 @@ class Exchange(asyncio.Protocol, Generic[M]):
         else:
             self.source.rests(self)
 
-    def _envelope(self, mail: M) -> tuple[bytes, list[tuple[_Ask, M | None]]]:
+    def _envelope(self, mail: M) -> tuple[bytes, tuple[tuple[_Ask, M | None], ...]]:
         """What opens a transaction: all of it at once where the server takes that."""
-        options = b"" if mail.recipient.isascii() else b" SMTPUTF8"
-        if self.offers.eight_bit:
-            options += b" BODY=8BITMIME"
+        options = self._options if mail.recipient.isascii() else b" SMTPUTF8" + self._options
         if self.offers.size:
-            options += b" SIZE=%d" % sum(map(len, mail.content))
+            options %= sum(map(len, mail.content))
         opening = b"MAIL FROM:<%b>%b\r\n" % (mail.sender.encode(), options)
         if not self.offers.pipelining:
-            return opening, [(_Ask.MAIL, mail)]
-        return opening + b"RCPT TO:<%b>\r\nDATA\r\n" % mail.recipient.encode(), [(ask, mail) for ask in _OF_ENVELOPE]
+            return opening, ((_MAIL, mail),)
+        return opening + b"RCPT TO:<%b>\r\nDATA\r\n" % mail.recipient.encode(), ((_MAIL, mail), (_RCPT, mail), (_DATA, mail))
 
     def _answered(self, code: int, words: list[bytes]) -> None:
         if not self._expected:  # words that nobody asked for: a 421 before it hangs up, or garbage
@@ -271,14 +278,14 @@ class Exchange(asyncio.Protocol, Generic[M]):
             return self._sent_away(ask, mail, _clean(words))
         if mail is None:
             return self._cleared(ask, code)
-        if ask is _Ask.MESSAGE:
+        if ask is _MESSAGE:
             return self._judged(mail, code, _clean(words))
-        taken = code in _TAKEN[ask]
+        taken = code in ask.taken
         if not taken and mail.refusal is None:
-            mail.refusal = Reply(ask.value, code, _clean(words))
-        if ask is _Ask.RCPT and code >= 400:
+            mail.refusal = Reply(ask.step, code, _clean(words))
+        if ask is _RCPT and code >= 400:
             mail.has_recipient = False
-        if ask is _Ask.DATA:
+        if ask is _DATA:
             return self._may_write(mail, taken)
         if not self.offers.pipelining:
             self._step(ask, mail)
@@ -288,15 +295,15 @@ class Exchange(asyncio.Protocol, Generic[M]):
         """The server hangs up. Before a new mail, after mails that it took, its patience had ended: nobody is to blame."""
         self._expected = deque((one, other) for one, other in self._expected if other is not mail)
         if mail is not None:
-            patience_ended = ask is _Ask.MAIL and self.accepted > 0
-            self.source.ended(mail, mail.refusal or (None if patience_ended else Reply(ask.value, 421, text)))
+            patience_ended = ask is _MAIL and self.accepted > 0
+            self.source.ended(mail, mail.refusal or (None if patience_ended else Reply(ask.step, 421, text)))
         self._hang_up()
 
     def _cleared(self, ask: _Ask, code: int) -> None:
         """The answer to something that is about no mail."""
-        if ask is _Ask.VOID:
+        if ask is _VOID:
             self._next(b"RSET\r\n")
-        elif ask is _Ask.QUIT or code != 250:
+        elif ask is _QUIT or code != 250:
             self._hang_up()
         elif not self._expected:
             self._next()
@@ -306,10 +313,10 @@ class Exchange(asyncio.Protocol, Generic[M]):
         if mail.refusal is not None:
             self.source.ended(mail, mail.refusal)
             self._next(b"RSET\r\n")
-        elif ask is _Ask.MAIL:
-            self._say(b"RCPT TO:<%b>\r\n" % mail.recipient.encode(), (_Ask.RCPT, mail))
+        elif ask is _MAIL:
+            self._say(b"RCPT TO:<%b>\r\n" % mail.recipient.encode(), (_RCPT, mail))
         else:
-            self._say(b"DATA\r\n", (_Ask.DATA, mail))
+            self._say(b"DATA\r\n", (_DATA, mail))
 
     def _may_write(self, mail: M, taken: bool) -> None:
         if mail.refusal is None:
@@ -319,7 +326,7 @@ class Exchange(asyncio.Protocol, Generic[M]):
         if taken and mail.has_recipient:  # a lone dot would reach somebody, as an empty mail
             self._hang_up()
         elif taken:  # every recipient was refused and it waits for content all the same (RFC 2920, 3.1)
-            self._say(b".\r\n", (_Ask.VOID, None))
+            self._say(b".\r\n", (_VOID, None))
         else:
             self._next(b"RSET\r\n")
 
@@ -332,16 +339,24 @@ class Exchange(asyncio.Protocol, Generic[M]):
             self.source.ended(mail, None)
             return self._hang_up()
         mail.is_begun = True
-        self._expected.append((_Ask.MESSAGE, mail))
+        self._expected.append((_MESSAGE, mail))
         following = self._take() if self.offers.pipelining else None
-        words, asks = self._envelope(following) if following else (b"", [])
+        words, asks = self._envelope(following) if following else (b"", ())
         self._expected.extend(asks)
         self._behind = len(words)
-        self.transport.writelines([*mail.content, b".\r\n" + words])
+        self._unwritten = [*mail.content, b".\r\n" + words]
+        self._loop.call_soon(self._write)
         return None
 
+    def _write(self) -> None:
+        """Let the content leave, after the words of all connections that had something to say were read: both go quicker in a row
+        (measured: a quarter), since the kernel's work between takes the processor's caches with it."""
+        words, self._unwritten = self._unwritten, ()
+        if self.is_open:
+            self.transport.writelines(words)
+
     def _judged(self, mail: M, code: int, text: str) -> None:
-        if code == 250 and _unsent(self.transport, self._behind):
+        if code == 250 and (self._unwritten or _unsent(self.transport, self._behind)):
             self.source.ended(mail, Reply(Step.MESSAGE, 0, "250 before all of the content had left"))
             return self._hang_up()
         self.source.ended(mail, Reply(Step.MESSAGE, code, text))
@@ -356,10 +371,9 @@ class Exchange(asyncio.Protocol, Generic[M]):
 def _unsent(transport: asyncio.Transport, behind: int) -> bool:
     """Whether bytes other than the ``behind`` last ones are still in this process: surely nobody has read them. Where asyncio
     encrypts, they wait in the transport beneath, in records."""
-    left, beneath = transport.get_write_buffer_size(), getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    if beneath is None:
-        return left > behind
-    return left + int(beneath.get_write_buffer_size()) > behind + TLS_RECORD
+    left, secured = transport.get_write_buffer_size(), getattr(transport, "_ssl_protocol", None)
+    beneath = None if secured is None else secured._transport
+    return left > behind if beneath is None else left + int(beneath.get_write_buffer_size()) > behind + TLS_RECORD
 
 
 def _clean(words: list[bytes]) -> str:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Step(StrEnum):
@@ -38,8 +39,7 @@ class Verdict(StrEnum):
     """The content left and no clear answer came."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(NamedTuple):
     """What the server said at a step; code 0 when it said nothing that can be read."""
 
     step: Step

@@ -156,5 +156,9 @@ _VALUE: dict[str, Callable[[Known, Language], str | None]] = {
 
 def values(person: Known, language: Language, wanted: Iterable[str] = _VALUE) -> dict[str, str]:
     """`values_of` one person of whom this is known: of all fields, or of those that a mail has."""
-    found = ((name, _VALUE[name](person, language)) for name in wanted if name in _VALUE)
-    return {name: value for name, value in found if value}
+    found: dict[str, str] = {}
+    for name in wanted:
+        read = _VALUE.get(name)
+        if read is not None and (value := read(person, language)):
+            found[name] = value
+    return found

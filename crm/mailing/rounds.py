@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
 """Seconds between tries to write down what the server said, while the database is away."""
-WINDOW_SECONDS = 0.05
+WINDOW_SECONDS = 0.1
 """What leaves in so long is claimed at once, and never less than `PER_CONNECTION`: that many are in doubt if we die."""
 PER_CONNECTION = 2
 """One mail in flight and one envelope ahead."""
@@ -78,7 +78,7 @@ class Rounds:
 
     async def end(self) -> None:
         """Once no connection is left: write down what is known, and give back what was claimed and will not begin."""
-        self.work.answers += [Answer(claimed, None) for claimed, _ in self.work.permitted]
+        self.work.answers += [Answer(mail.claimed, None) for mail in self.work.permitted]
         self.work.permitted.clear()
         if self.work.answers:
             await self._round(0)
@@ -135,7 +135,7 @@ class Rounds:
                 # After a failed commit nobody knows what was kept: the fence makes it safe to say it again, and what was
                 # claimed by it and is not in our hands goes back. New claims wait.
                 told_since = (answer.claimed for answer in work.answers)
-                in_hand = (*(claimed for claimed, _ in work.permitted), *work.flying.values(), *told_since)
+                in_hand = (*(mail.claimed for mail in work.permitted), *work.flying.values(), *told_since)
                 room, held = 0, [claimed.id for claimed in in_hand]
                 if pause is None:
                     work.answers = answers + work.answers
@@ -150,7 +150,7 @@ class Rounds:
             self.slot_at, self.drained = None, not got.claimed
         elif any(answer.is_given_back for answer in answers):
             self.drained = False
-        work.permitted.extend((claimed, since) for claimed in got.claimed)
+        work.permit(got.claimed, since)
         if work.permitted:
             idle, work.idle = work.idle, []
             for exchange in idle:

@@ -4,16 +4,13 @@ Preview, test mail and real mail all come from `build`, so that what is seen is 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime, parseaddr
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from crm.mailing.compiling import Compiled, Hole
 from crm.mailing.encoding import header_name, header_text
-
-COPIED_MOST = 16_384
-"""Bytes of a run that is put together with its neighbours; a longer one, above all a picture, is never copied."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +52,10 @@ class Envelope(NamedTuple):
 def build(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> list[bytes]:
     """One person's whole mail, in parts of which the first is its header: CRLF lines, no leading dots, at most 998 bytes a
     line. Headers are UTF-8 only for an address with letters beyond ASCII (RFC 6532), which asks for SMTPUTF8."""
-    parts = [_headers(compiled, values, envelope, sender) + compiled.head]
     told = [write(values.get(name) or fallback) for name, fallback, write in compiled.differing]
-    small: list[bytes] = []
-    for piece in compiled.runs:
-        if isinstance(piece, int):
-            small.append(told[piece])
-        elif len(piece) < COPIED_MOST:
-            small.append(piece)
-        else:
-            parts += [b"".join(small), piece]
-            small = []
-    return [*parts, b"".join(small)]
+    pieces = (*told, *compiled.fixed)
+    body = [part if isinstance(part, bytes) else b"".join(part(pieces)) for part in compiled.woven]
+    return [_headers(compiled, values, envelope, sender) + compiled.head, *body]
 
 
 def value_of(hole: Hole, values: dict[str, str]) -> str:
@@ -75,32 +64,37 @@ def value_of(hole: Hole, values: dict[str, str]) -> str:
 
 
 def subject_of(compiled: Compiled, values: dict[str, str]) -> str:
-    return "".join(piece if isinstance(piece, str) else value_of(piece, values) for piece in compiled.subject)
+    return "".join([piece if isinstance(piece, str) else value_of(piece, values) for piece in compiled.subject])
 
 
 def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> bytes:
     to = f"{header_name(envelope.to_name)}\r\n <{envelope.to_address}>" if envelope.to_name else envelope.to_address
-    subject = header_text(subject_of(compiled, values))
-    date = _written_date(envelope.date.replace(microsecond=0))
+    everybodys = _everybodys(sender.written, sender.reply_to, sender.domain, envelope.feedback, compiled.language)
     return (
-        f"To: {to}\r\nSubject: {subject}\r\nDate: {date}\r\nMessage-ID: <{envelope.message_id}>\r\n"
-        f"List-Unsubscribe: <{envelope.unsubscribe}>\r\n{_everybodys(sender, envelope.feedback, compiled.language)}"
+        f"To: {to}\r\nSubject: {header_text(subject_of(compiled, values))}\r\nDate: {_date(envelope.date)}\r\n"
+        f"Message-ID: <{envelope.message_id}>\r\nList-Unsubscribe: <{envelope.unsubscribe}>\r\n{everybodys}"
     ).encode()
 
 
 @lru_cache(maxsize=64)
-def _everybodys(sender: SenderLine, feedback: str, language: str) -> str:
+def _everybodys(written: str, reply_to: str | None, domain: str, feedback: str, language: str) -> str:
     """The lines that are the same in every mail of a send."""
     lines = [
-        f"From: {sender.written}",
-        *([f"Reply-To: {sender.reply_to}"] if sender.reply_to else []),
-        f"List-ID: Red Voto Chilango <red-voto-chilango.{sender.domain}>",
+        f"From: {written}",
+        *([f"Reply-To: {reply_to}"] if reply_to else []),
+        f"List-ID: Red Voto Chilango <red-voto-chilango.{domain}>",
         "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
-        f"Feedback-ID: {feedback}:{sender.domain}",
+        f"Feedback-ID: {feedback}:{domain}",
         f"Content-Language: {language}",
         "MIME-Version: 1.0",
     ]
     return "".join(f"{line}\r\n" for line in lines)
 
 
-_written_date = lru_cache(maxsize=16)(format_datetime)
+def _date(instant: datetime) -> str:
+    return _second(int(instant.timestamp()))
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))

@@ -27,7 +27,7 @@ class Named(Protocol):
 
 def display_name(person: Named) -> str:
     """`Nombre Primero Segundo`; empty when there is no name."""
-    return _joined(person.given_names, person.first_surname, person.second_surname)
+    return _join(person.given_names, person.first_surname, person.second_surname)
 
 
 def list_name(person: Named) -> str:
@@ -57,9 +57,12 @@ def order_key(given_names: str, first_surname: str, second_surname: str | None) 
     return sort_key(_joined(first_surname, second_surname, given_names))[:SORT_KEY_LENGTH]
 
 
-@lru_cache(maxsize=4096)
-def _joined(*parts: str | None) -> str:
-    return " ".join(" ".join(part for part in parts if part).split())
+def _join(*parts: str | None) -> str:
+    return " ".join(" ".join([part for part in parts if part]).split())
+
+
+_joined = lru_cache(maxsize=4096)(_join)
+"""For parts that many people share."""
 
 
 # --- are two names of one person? -----------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def _ours(compiled: Compiled, number: int) -> list[bytes]:
 
 def _by_library(size: int, picture: bytes, number: int) -> bytes:
     given, first, second = crowd.named(number)
-    filler = crowd.FILLER * ((min(size, crowd.WITH_PICTURE) - 2600) // 2 // len(crowd.FILLER))
+    filler = crowd.FILLER * ((min(size, crowd.WITH_PICTURE) - crowd.WITHOUT_FILLER) // 2 // len(crowd.FILLER))
     link = f"https://red.example.org/p/baja/{number:024x}"
     mail = EmailMessage(policy=SMTP)
     mail["From"], mail["To"] = SENDER.address, f"{given} {first} {second} <persona{number}@example.org>"

@@ -28,6 +28,8 @@ FOOT = '<p><a href="{{ enlace_baja }}">No recibir más correos</a></p></body></h
 FILLER = "La Ciudad de México elige también con quienes viven fuera de ella; aquí se dice cómo.\n"
 WITH_PICTURE = 12_000
 """Bytes of a mail beyond which the rest of it is a picture."""
+WITHOUT_FILLER, PART_HEADS = 1750, 2400
+"""Bytes of a mail around its filler, and around its picture."""
 
 
 def begun(session: Session, settings: Settings, count: int, size: int) -> Send:
@@ -50,14 +52,13 @@ def weigh(session: Session, send_id: int, size: int) -> None:
 def content(size: int) -> Compiled:
     """A mail of two texts and, when it is large, a picture; as `composing` makes them."""
     marks = Marks()
-    page_size = min(size, WITH_PICTURE) - 2600
-    filler = FILLER * (page_size // 2 // len(FILLER))
+    filler = FILLER * ((min(size, WITH_PICTURE) - WITHOUT_FILLER) // 2 // len(FILLER))
     subject = cut_header(marks.mark_fields(SUBJECT), marks)
     text = encode(cut_plain(marks.mark_fields(TEXT % filler), marks))
     page = encode(cut_html(marks.mark_fields(PAGE % filler + FOOT), marks))
     parts = composing._Parts(marks, {})
     if size > WITH_PICTURE:
-        body = os.urandom((size - WITH_PICTURE) * 3 // 4 * 76 // 78)
+        body = os.urandom((size - WITH_PICTURE - PART_HEADS) * 3 // 4 * 76 // 78)
         parts.attachments.append(composing.Attached("Tres pasos", "Tres pasos", "", body, "image/png", "infografia.png"))
     body_pieces = composing._mime(text, page, parts)
     return Compiled("es", subject, body_pieces, holes_of(subject, body_pieces))

@@ -199,7 +199,7 @@ def test_what_is_in_doubt_stays_in_doubt_when_the_process_is_killed(database: Da
         assert work is not None
         with database.session() as session:
             told = write_down_and_claim(session, work=work, answers=[], limit=1, held=None)
-        work.permitted.extend((one, clock.now()) for one in told.claimed)
+        work.permit(told.claimed, clock.now())
         mail = work.take()
         assert mail is not None
         assert work.begun(mail)

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto"
 
 const [port, connections, mails, size] = process.argv.slice(2).map(Number)
 const filler = "La Ciudad de México elige también con quienes viven fuera de ella; aquí se dice cómo.\n"
-const text = filler.repeat(Math.max(1, Math.floor((Math.min(size, 12000) - 2600) / 2 / filler.length)))
+const text = filler.repeat(Math.max(1, Math.floor((Math.min(size, 12000) - 1750) / 2 / filler.length)))
 const picture = size > 12000 ? randomBytes(Math.floor((size - 12000) * 0.73)) : null
 const pool = nodemailer.createTransport({
   host: "127.0.0.1", port, secure: false, ignoreTLS: true, pool: true, maxConnections: connections, maxMessages: Infinity,
