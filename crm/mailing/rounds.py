@@ -68,7 +68,9 @@ class Rounds:
                 await self._doze(0.25)
                 continue
             await self._round(room)
-            if (passed := loop.time() - since) > WINDOW_SECONDS:
+            if not work.accepted:
+                since = loop.time()  # how long the first answer takes tells nothing of the rate
+            if (passed := loop.time() - since) > WINDOW_SECONDS / 4:
                 rate = (work.accepted - told) / passed
                 self.rate = (self.rate + rate) / 2 if self.rate else rate
                 since, told = loop.time(), work.accepted
