@@ -1,5 +1,6 @@
 """The product: `ours DATABASE_URL DATA_DIR PORT CONNECTIONS [KEY_FILE]` drains send 1 of a database that the bench made."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -20,4 +21,6 @@ settings = Settings(
 )
 relay = RelayAddress(host="127.0.0.1", port=int(port), tls="none", per_minute=None)
 database = Database(settings, load_keys(settings.data_dir))
+gc.collect()
+gc.freeze()  # as `crm worker` does
 measured(lambda: sending.drain(database, 1, Way(settings, relay, connections=int(connections))))
