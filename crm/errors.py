@@ -179,7 +179,10 @@ SENTENCES: dict[str, str] = {
     "alt_text_missing": "Falta el texto alternativo: diga en una oración qué muestra la imagen.",
     "full_text_missing": "Falta el texto completo: escriba todo lo que el material dice, para quien no puede verlo.",
     # imports
-    "sheet_format_unknown": "Solo leemos hojas de cálculo .xlsx y archivos .csv. Guarde su archivo en uno de esos formatos.",
+    "phone_in_exponent": "La hoja de cálculo guardó solo el principio del teléfono (por ejemplo 5.55E+09). Dé a la columna "
+    "el formato Texto y escríbalo completo.",
+    "sheet_format_unknown": "Solo leemos hojas de cálculo (.xlsx, .ods, .xls) y archivos de texto (.csv, .tsv, .txt). Guarde "
+    "su archivo en uno de esos formatos.",
     "sheet_not_what_it_says": "El archivo no es la hoja de cálculo que dice su nombre. Ábralo en su programa y guárdelo de nuevo.",
     "sheet_encoding_unknown": "No pudimos leer las letras del archivo. Guárdelo como «CSV UTF-8» y súbalo de nuevo.",
     "sheet_malformed": "La fila {row} del archivo tiene comillas que no cierran. Corríjala o guarde de nuevo el archivo.",

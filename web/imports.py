@@ -9,7 +9,7 @@ from datetime import date
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, File, Path, Query, Request, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
@@ -30,6 +30,7 @@ from web.pages import is_fragment, page
 from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES
 
 IMPORTS_MOST = 20
+PASTED_MOST = 900_000
 COLUMNS_MOST = 1_000
 ROWS_MOST = 100
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -51,23 +52,32 @@ def show_all(request: Request, session: SessionOf, cursor: Cursor = None) -> Res
     return _list(request, session, cursor)
 
 
-def _list(request: Request, session: Session, cursor: str | None = None, wrong: str = "", status: int = 200) -> Response:
+def _list(
+    request: Request, session: Session, cursor: str | None = None, wrong: str = "", pasted: str = "", status: int = 200
+) -> Response:
     rows, following = keyset_page(session, sa.select(Import), [Import.id], cursor=cursor, limit=IMPORTS_MOST, descending=True)
     context = {"imports": [row[0] for row in rows], "states": IMPORT_STATES, "cursor": cursor, "following": following}
-    return page(request, "imports/list.html", {**context, "wrong": wrong}, status=status)
+    return page(request, "imports/list.html", {**context, "wrong": wrong, "pasted": pasted}, status=status)
 
 
 @router.post("/importar")
-def upload(request: Request, session: SessionOf, archivo: Annotated[UploadFile | None, File()] = None) -> Response:
-    """Keep a file; what cannot be read as a spreadsheet is refused at once, with the reason."""
-    body = archivo.file.read() if archivo is not None else b""
-    if archivo is None or not archivo.filename:
-        return _list(request, session, wrong="Elija el archivo de la lista.", status=422)
+def upload(
+    request: Request,
+    session: SessionOf,
+    archivo: Annotated[UploadFile | None, File()] = None,
+    filas: Annotated[str, Form(max_length=PASTED_MOST)] = "",
+) -> Response:
+    """Keep a file, or rows pasted from a spreadsheet; what cannot be read as one is refused at once, with the reason."""
+    name, body = (archivo.filename, archivo.file.read()) if archivo is not None and archivo.filename else (None, b"")
+    if name is None and filas.strip():
+        name, body = f"Filas pegadas {clock.institute_time(clock.now()):%Y-%m-%d %H.%M}.tsv", filas.encode()
+    if name is None:
+        return _list(request, session, wrong="Elija el archivo de la lista, o pegue sus filas.", pasted=filas, status=422)
     try:
         with session.begin_nested():
-            made = uploads.upload(session, body, archivo.filename)
+            made = uploads.upload(session, body, name)
     except CrmError as error:
-        return _list(request, session, wrong=error.sentence, status=status_of(error))
+        return _list(request, session, wrong=error.sentence, pasted=filas, status=status_of(error))
     return RedirectResponse(f"/importar/{made.id}", status_code=303)
 
 
@@ -113,7 +123,7 @@ class Typed:
 def _typed_of(started: Import) -> Typed:
     basis = uploads.basis_of(started)
     return Typed(
-        uploads.layout_of(started),
+        Layout.of(started),
         is_stated=basis is not None,
         purposes=tuple(started.purposes),
         evidence=started.evidence or "",
@@ -126,10 +136,12 @@ def _read(form: FormData, started: Import) -> Typed:
     sheet = text_of(form, "sheet") or None
     shown = min(number_of(form, "columns") or 0, COLUMNS_MOST)
     chosen = [text_of(form, f"column.{number}") or None for number in range(shown)]
-    # Another sheet has other columns: what was chosen for the last one says nothing of it.
-    kept = chosen if chosen and text_of(form, "shown_sheet") == (sheet or "") else None
+    header = number_of(form, "header")
+    # Another sheet, or another row of titles, has other columns: what was chosen for the last ones says nothing of it.
+    is_as_shown = text_of(form, "shown_sheet") == (sheet or "") and header == number_of(form, "shown_header")
+    kept = chosen if chosen and is_as_shown else None
     return Typed(
-        Layout(sheet, kept if kept is not None or sheet != started.sheet else started.chosen),
+        Layout(sheet, kept if kept is not None or not is_as_shown else started.chosen, header),
         is_stated=text_of(form, "basis") == "stated",
         purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
         evidence=text_of(form, "evidence")[:2000],
@@ -192,7 +204,8 @@ def _checked(request: Request, import_id: int, typed: Typed, *, again: bool) -> 
 def _form(request: Request, session: Session, started: Import, typed: Typed, status: int = 200) -> Response:
     look = uploads.look(session, started, typed.layout)
     fields = list(typed.layout.chosen if typed.layout.chosen is not None else look.guessed)
-    fields += [None] * (len(look.headers) - len(fields))
+    headers = look.header[1]
+    fields += [None] * (len(headers) - len(fields))
     problems = dict(typed.problems)
     if look.problem is not None and "file" not in problems:
         problems["file"] = look.problem.sentence
@@ -202,7 +215,8 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "problems": problems,
         "look": look,
         "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
-        "columns": list(zip(look.headers, fields, look.examples, strict=False)),
+        "columns": list(zip(headers, fields, look.examples, strict=False)),
+        "like": uploads.earlier_like(session, started, headers),
         "fields": IMPORT_FIELDS,
         "purposes": [(purpose.value, words) for purpose, words in CONSENTED.items()],
         "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),

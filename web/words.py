@@ -86,6 +86,7 @@ ROW_STATUSES = {
 """What becomes of a row, as a heading and of one row, and its colour."""
 IMPORT_FIELDS = {
     "full_name": "Nombre completo",
+    "surnames_first": "Nombre completo, apellidos primero",
     "given_names": "Nombre",
     "first_surname": "Primer apellido",
     "second_surname": "Segundo apellido",

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from crm.database import search_key
 from crm.errors import InvalidInput
-from crm.people.full_names import split_full_name, split_surnames
+from crm.people.full_names import split_full_name, split_surnames, split_surnames_first
 from crm.people.models import Language, LeaderSector, Treatment
 from crm.people.schemas import ConsentIn, ContactIn
 
@@ -24,8 +24,10 @@ name: nombre name
 first_surname: primerapellido apellidopaterno paterno apellido1 firstsurname firstlastname
 second_surname: segundoapellido apellidomaterno materno apellido2 secondsurname secondlastname
 surnames: apellidos apellido surname surnames lastname lastnames familyname
-full_name: nombrecompleto nombreyapellidos nombreyapellido nombresyapellidos apellidosynombres apellidosynombre
-    nombredelapersona persona contacto fullname contactname contact person
+full_name: nombrecompleto nombreyapellidos nombreyapellido nombresyapellidos nombredelapersona persona contacto fullname
+    contactname contact person
+surnames_first: apellidosynombres apellidosynombre apellidoynombre apellidosnombres apellidosnombre nombreporapellidos
+    lastnamefirstname surnameandname
 preferred_name: nombrepreferido nombredeuso comoprefierequelellamen comoquierequelellamen apodo preferredname nickname
 treatment: trato tratamiento saludo treatment salutation
 academic_title: titulo tituloacademico gradoacademico grado title academictitle
@@ -52,7 +54,7 @@ source: fuente origendelcontacto comonosconocio source
 _FIELDS = {word: name for name, words in re.findall(r"^(\w+):([^:]*)(?=^\w|\Z)", _SYNONYMS, re.MULTILINE) for word in words.split()}
 _MANY = frozenset({"emails", "tags", "leader_sectors"})
 """Fields that hold several values; of any other one, the first column that is filled counts."""
-_PERSON = frozenset({"given_names", "first_surname", "second_surname", "surnames", "full_name", "emails"})
+_PERSON = frozenset({"given_names", "first_surname", "second_surname", "surnames", "full_name", "surnames_first", "emails"})
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
 _NOTHING = frozenset({"-", "--", "---", "–", "—", "n/a", "#n/a", "s/d", "s/n"})
 _LONGEST_NOTHING = max(map(len, _NOTHING))
@@ -78,6 +80,20 @@ _SECTORS = {
     LeaderSector.CULTURE: "culture|cultura|cultural|arte|artes|arte y cultura",
 }
 _SECTOR_OF = {word: sector for sector, words in _SECTORS.items() for word in words.split("|")}
+_FORBIDDEN_PARTS = (
+    "curp", "claveelector", "clavedeelector", "claveine", "credencialine", "credencialparavotar", "folioelectoral",
+    "partidopolitico", "afiliacion", "militan", "simpatizante", "intenciondevoto", "sentidodelvoto", "preferenciaelectoral",
+    "preferenciapolitica", "porquienvoto", "politicalparty", "partyaffiliation", "votingintention", "migratori", "immigration",
+    "indocumentad",
+)  # fmt: skip
+_FORBIDDEN = frozenset(
+    {"ine", "ife", "ocr", "cic", "partido", "party", "voto", "vote", "votacion", "visa", "tipodevisa", "greencard"}
+)
+"""Headers of what the Red must not hold: identity documents of voters, party, vote, migratory status (Ley General de Protección de
+Datos Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs)."""
+_DOCUMENT = re.compile(r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z\d]\d|[A-Z]{6}\d{8}[HM]\d{3}")
+"""A CURP or a clave de elector: each has 18 signs."""
+_IN_EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+?\d{1,3}")
 _YES = frozenset({"si", "yes", "y", "s", "true", "verdadero", "1", "x", "lider", "leader"})
 _NO = frozenset({"no", "n", "false", "falso", "0", "ninguno", "ninguna", "none"})
 
@@ -89,6 +105,13 @@ class Columns:
     headers: list[str]
     indexes: dict[str, list[int]]
     unmatched: list[str]
+    forbidden: frozenset[int] = frozenset()
+    """Columns that are not read, whatever a person says of them."""
+
+    @property
+    def not_read(self) -> list[str]:
+        """The headers of the columns that must not be read."""
+        return [self.headers[index] or f"Columna {index + 1}" for index in sorted(self.forbidden)]
 
     def header_of(self, field_name: str | None) -> str | None:
         """The header to show for a field of `ContactIn`: that of the column that fed it."""
@@ -98,9 +121,12 @@ class Columns:
         return None
 
     def values(self, cells: Sequence[str]) -> dict[str, str]:
-        """A row as it came, under its headers; columns without a header, or with the same one, are told apart by number."""
+        """A row as it came, under its headers; columns without a header, or with the same one, are told apart by number. What must
+        not be read is not kept either."""
         values: dict[str, str] = {}
         for number, cell in enumerate(cells, start=1):
+            if number - 1 in self.forbidden or _is_document(cell):
+                continue
             header = self.headers[number - 1] if number <= len(self.headers) else ""
             if cell:
                 values[header if header and header not in values else f"{header} ({number})".strip()] = cell
@@ -113,9 +139,9 @@ class Columns:
 
 
 _FED_BY = {
-    "given_names": ("given_names", "full_name"),
-    "first_surname": ("first_surname", "surnames", "full_name"),
-    "second_surname": ("second_surname", "surnames", "full_name"),
+    "given_names": ("given_names", "full_name", "surnames_first"),
+    "first_surname": ("first_surname", "surnames", "full_name", "surnames_first"),
+    "second_surname": ("second_surname", "surnames", "full_name", "surnames_first"),
     "city": ("city", "region"),
 }
 
@@ -147,30 +173,69 @@ FIELD_NAMES = tuple(name for name in re.findall(r"^(\w+):", _SYNONYMS, re.MULTIL
 """Every field that a column may hold."""
 
 
-def guess(headers: Sequence[str]) -> list[str | None]:
+HEADER_WITHIN = 20
+"""A header is looked for among so many first rows that hold something; above it stand titles."""
+
+
+def header_at(rows: Sequence[Sequence[str]]) -> int:
+    """Which of the first rows, counted from 0, names the columns: the first one that names two fields, a person's among them, else
+    the first that names a person's, else the first of all."""
+    people = [place for place, cells in enumerate(rows[:HEADER_WITHIN]) if _names_person(cells)]
+    return next((place for place in people if fields_named(rows[place]) > 1), people[0] if people else 0)
+
+
+def fields_named(cells: Sequence[str]) -> int:
+    """How many different fields a row names."""
+    return len({field_of(_tidy(cell)) for cell in cells} - {None})
+
+
+def _names_person(cells: Sequence[str]) -> bool:
+    return any(field_of(_tidy(cell)) in _PERSON | {"name"} for cell in cells)
+
+
+def forbidden(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[int]:
+    """The columns, counted from 0, that must not be read: their header says so, or most of their first cells are documents."""
+    found = {index for index, header in enumerate(headers) if _is_forbidden(header)}
+    for index in range(max(map(len, rows), default=0)):
+        cells = [row[index] for row in rows if index < len(row) and row[index].strip()]
+        if 2 * sum(map(_is_document, cells)) > len(cells):
+            found.add(index)
+    return frozenset(found)
+
+
+def _is_forbidden(header: str) -> bool:
+    word = _word(_tidy(header))
+    return word in _FORBIDDEN or any(part in word for part in _FORBIDDEN_PARTS)
+
+
+def _is_document(cell: str) -> bool:
+    return len(cell) >= 18 and _DOCUMENT.fullmatch(cell.strip().upper()) is not None
+
+
+def guess(headers: Sequence[str], not_read: frozenset[int] = frozenset()) -> list[str | None]:
     """What each header seems to name, for a person to correct; never raises."""
     indexes: dict[str, list[int]] = {}
     for index, header in enumerate(headers):
         name = field_of(_tidy(header))
-        if name is not None:
+        if name is not None and index not in not_read:
             indexes.setdefault(name, []).append(index)
     _settle_name(indexes)
     told = {index: name for name, places in indexes.items() for index in places}
     return [told.get(index) for index in range(len(headers))]
 
 
-def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None) -> Columns:
-    """Tell what each column holds, as ``chosen`` says column by column, else as the headers do.
+def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None, not_read: frozenset[int] = frozenset()) -> Columns:
+    """Tell what each column holds, as ``chosen`` says column by column, else as the headers do; those of `forbidden` hold nothing.
 
     Errors: no_header, no_person_column, column_repeated (names the headers), column_field_unknown.
     """
     shown = [_tidy(header) for header in headers]
     if chosen is not None:
-        return _as_chosen(shown, chosen)
+        return _as_chosen(shown, chosen, not_read)
     indexes: dict[str, list[int]] = {}
     for index, header in enumerate(shown):
         name = field_of(header)
-        if name is not None:
+        if name is not None and index not in not_read:
             indexes.setdefault(name, []).append(index)
     if not indexes:
         raise InvalidInput("no_header", field="file")
@@ -181,22 +246,26 @@ def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None) ->
     if not indexes.keys() & _PERSON:
         raise InvalidInput("no_person_column", field="file")
     used = {index for places in indexes.values() for index in places}
-    return Columns(shown, indexes, [header for index, header in enumerate(shown) if header and index not in used])
+    return Columns(shown, indexes, _others(shown, used | not_read), not_read)
 
 
-def _as_chosen(shown: list[str], chosen: Sequence[str | None]) -> Columns:
+def _as_chosen(shown: list[str], chosen: Sequence[str | None], not_read: frozenset[int]) -> Columns:
     indexes: dict[str, list[int]] = {}
     for index, name in enumerate(chosen[: len(shown)]):
         if name is not None and name not in FIELD_NAMES:
             raise InvalidInput("column_field_unknown", field="file")
-        if name is not None:
+        if name is not None and index not in not_read:
             indexes.setdefault(name, []).append(index)
     if not indexes.keys() & _PERSON:
         raise InvalidInput("no_person_column", field="file")
     used = {index for places in indexes.values() for index in places}
     # A column without a header is named by its place: it has to be called somehow where a row is told.
     shown = [header or (f"Columna {index + 1}" if index in used else "") for index, header in enumerate(shown)]
-    return Columns(shown, indexes, [header for index, header in enumerate(shown) if header and index not in used])
+    return Columns(shown, indexes, _others(shown, used | not_read), not_read)
+
+
+def _others(shown: list[str], told: frozenset[int] | set[int]) -> list[str]:
+    return [header for index, header in enumerate(shown) if header and index not in told]
 
 
 def _settle_name(indexes: dict[str, list[int]]) -> None:
@@ -204,17 +273,22 @@ def _settle_name(indexes: dict[str, list[int]]) -> None:
     places = indexes.pop("name", None)
     if places:
         has_surnames = indexes.keys() & {"first_surname", "second_surname", "surnames"}
-        name = "given_names" if has_surnames or "full_name" in indexes else "full_name"
+        name = "given_names" if has_surnames or indexes.keys() & {"full_name", "surnames_first"} else "full_name"
         indexes[name] = indexes.get(name, []) + places
 
 
 def field_of(header: str) -> str | None:
     """The field that a header names, or None. Numbers at the end tell apart columns of the same field: «Correo 2»."""
-    word = re.sub(r"[\W_]+", "", search_key(header))
+    word = _word(header)
     found = _FIELDS.get(word) or _FIELDS.get(word.rstrip("0123456789"))
     if found is None and word.endswith("opcional"):
         return _FIELDS.get(word.removesuffix("opcional"))
     return found
+
+
+def _word(header: str) -> str:
+    """A header without accents, case, spaces or punctuation."""
+    return re.sub(r"[\W_]+", "", search_key(header))
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------------
@@ -244,6 +318,8 @@ def _texts(columns: Columns, cells: Sequence[str]) -> dict[str, list[str]]:
             if not text:
                 continue
             text = _tidy(text)
+            if _is_document(text):
+                continue
             if text and (len(text) > _LONGEST_NOTHING or text.lower() not in _NOTHING):
                 texts.setdefault(name, []).append(text)
     return texts
@@ -274,12 +350,12 @@ def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]]) -> dic
 
 def _name_parts(values: dict[str, Any]) -> None:
     """Fold «Apellidos» and «Nombre completo» into the three parts; columns of their own win."""
-    surnames, full_name = values.pop("surnames", None), values.pop("full_name", None)
+    surnames, full_name, reversed_name = (values.pop(name, None) for name in ("surnames", "full_name", "surnames_first"))
     if surnames and not values.get("first_surname"):
         first, second = split_surnames(surnames)
         values |= {"first_surname": first, "second_surname": values.get("second_surname") or second}
-    if full_name and not values.get("given_names") and not values.get("first_surname"):
-        given, first, second = split_full_name(full_name)
+    if (full_name or reversed_name) and not values.get("given_names") and not values.get("first_surname"):
+        given, first, second = split_full_name(full_name) if full_name else split_surnames_first(reversed_name)
         values |= {"given_names": given, "first_surname": first, "second_surname": values.get("second_surname") or second}
 
 
@@ -339,12 +415,20 @@ def _treatment(found: list[str], warnings: list[tuple[str, str]]) -> Treatment |
     return treatment
 
 
+def _phone(found: list[str], _warnings: list[tuple[str, str]]) -> str:
+    """As it came, but for a number of which a spreadsheet kept only the first digits: `5.55E+09`."""
+    if _IN_EXPONENT.fullmatch(found[0].replace(" ", "")):
+        raise _RowFault("phone_in_exponent", "phone")
+    return found[0]
+
+
 _READERS: dict[str, Callable[[list[str], list[tuple[str, str]]], Any]] = {
     "emails": _addresses,
     "tags": _tags,
     "leader_sectors": _sectors,
     "language": _language,
     "treatment": _treatment,
+    "phone": _phone,
 }
 
 

@@ -43,6 +43,16 @@ def split_full_name(text: str) -> tuple[str, str, str | None]:
     return " ".join(parts[:given]), surnames[0], surnames[1] if len(surnames) > 1 else None
 
 
+def split_surnames_first(text: str) -> tuple[str, str, str | None]:
+    """As `split_full_name`, of a name that begins with its surnames: "Núñez López Ana María", with or without a comma."""
+    if "," in text.strip(" ,"):
+        return split_full_name(text)
+    parts = _parts(text)
+    count = 1 if len(parts) < 3 or (len(parts) == 3 and search_key(parts[1]) in _SECONDS) else 2
+    surnames, given = parts[:count], parts[count:]
+    return " ".join(given), surnames[0] if surnames else "", surnames[1] if len(surnames) > 1 else None
+
+
 def split_surnames(text: str) -> tuple[str, str | None]:
     """First and second surname, when there are exactly two ("de la Cruz Núñez"); else all of it is the first."""
     parts = _parts(text)

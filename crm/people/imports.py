@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
 
@@ -22,7 +22,7 @@ from crm.database import Database, insert_many, keyset_page, refresh_statistics
 from crm.errors import Conflict, CrmError, InvalidInput, NotFound
 from crm.history import SYSTEM, Actor
 from crm.people import consent
-from crm.people.columns import Built, Columns, build, fed_by, limit_of, match
+from crm.people.columns import HEADER_WITHIN, Built, Columns, build, fed_by, forbidden, header_at, limit_of, match
 from crm.people.models import Import, ImportRow, ImportState, Purpose, RowStatus
 from crm.people.schemas import ConsentIn, Taken
 from crm.people.spreadsheets import Row, Source, open_spreadsheet
@@ -33,6 +33,9 @@ BATCH = 1_000
 
 ROWS_KEPT = 10_000
 """Most rows that a check tells one by one; of the others it tells how many there are."""
+
+SAMPLE = 50
+"""Rows of a file by which it is told what a column holds."""
 
 _FIELDS = {
     "address_invalid": "emails",
@@ -69,14 +72,22 @@ class Basis:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is read: which sheet of it, and the field of each column where a person corrected what the headers tell."""
+    """How a file is read: which sheet of it, the number of the row that names its columns, and the field of each column; each
+    where a person corrected what the file tells."""
 
     sheet: str | None = None
     chosen: Sequence[str | None] | None = None
+    header: int | None = None
 
     def stated(self) -> dict[str, Any]:
         """The columns of `Import` that keep it."""
-        return {"sheet": self.sheet, "chosen": None if self.chosen is None else list(self.chosen)}
+        chosen = None if self.chosen is None else list(self.chosen)
+        return {"sheet": self.sheet, "chosen": chosen, "header_row": self.header}
+
+    @classmethod
+    def of(cls, started: Import) -> "Layout":
+        """How a started import reads its file."""
+        return cls(started.sheet, started.chosen, started.header_row)
 
 
 AS_IT_IS = Layout()
@@ -225,7 +236,7 @@ def run(
         started = get(session, import_id)
         if started.state is ImportState.DONE:
             return started
-        accepted = _accept(session, source, started.file_name, Layout(started.sheet, started.chosen))
+        accepted = _accept(session, source, started.file_name, Layout.of(started))
     if accepted.sha256 != started.sha256:
         raise Conflict("import_file_changed", field="file")
     consents, done = _basis_of(started).consents(), started.rows_done
@@ -296,9 +307,21 @@ def _accept(session: Session, source: Source, file_name: str, layout: Layout) ->
 
 def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
     sheet = open_spreadsheet(source, file_name, layout.sheet)
-    rows = sheet.rows()
-    _, header = next(rows, (0, []))
-    return _Accepted(sheet.sha256, match(header, layout.chosen), rows)
+    header, rows = below_header(sheet.rows(), layout.header)
+    sample = list(islice(rows, SAMPLE))
+    not_read = forbidden(header[1], [cells for _, cells in sample])
+    return _Accepted(sheet.sha256, match(header[1], layout.chosen, not_read), chain(sample, rows))
+
+
+def below_header(rows: Iterator[Row], told: int | None) -> tuple[Row, Iterator[Row]]:
+    """The row that names the columns, as a person told by its number or as its words do, and the rows below it."""
+    first = list(islice(rows, HEADER_WITHIN))
+    if told is None:
+        place = header_at([cells for _, cells in first])
+    else:
+        place = next((place for place, (number, _) in enumerate(first) if number >= told), 0)
+    header = first[place] if first else (0, [])
+    return header, chain(first[place + 1 :], rows)
 
 
 def _read_through(source: Source, file_name: str, layout: Layout) -> None:

@@ -1,46 +1,52 @@
-"""Spreadsheets as a stream of rows of text: .xlsx by its stored values, .csv in the encodings and delimiters of the trade.
+"""Spreadsheets as a stream of rows of text: workbooks (.xlsx, .ods, .xls) by their stored values, text in the encodings and
+delimiters of the trade.
 
 A file is what its bytes say, not what its name says; what does not fit is refused before a single cell is believed.
 """
 
-import csv
 import hashlib
 import io
-import re
 import zipfile
 import zlib
-from codecs import BOM_UTF8, IncrementalDecoder, getincrementaldecoder
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path, PurePath
 from typing import IO, Any, Literal
+from xml.etree import ElementTree
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from crm.errors import CrmError, InvalidInput, TooLarge
-from crm.people.workbooks import SHEET_ROWS, check_part
+from crm.people import delimited, old_workbooks
+from crm.people.workbooks import SHEET_ROWS, Hidden, check_content, check_part
 
 Source = Path | bytes
 Value = int | float | str | bool | time | date | datetime | timedelta
 Row = tuple[int, list[str]]
 """The row's number as the spreadsheet shows it (from 1) and its cells."""
+Kind = Literal["csv", "xlsx", "ods", "xls"]
 
+MEDIA_TYPES: dict[Kind, str] = {
+    "csv": "text/csv",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "xls": "application/vnd.ms-excel",
+}
 UNPACKED_LIMIT = 300 * 2**20
-"""Most bytes of an .xlsx once unpacked: beyond it, it is taken for a bomb."""
+"""Most bytes of a packed workbook once unpacked: beyond it, it is taken for a bomb."""
 
 _CHUNK = 2**20
-_SNIFFED_BYTES = 2**16
-_SNIFFED_ROWS = 50
-_DELIMITERS = (",", ";", "\t")
-_UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
-_LIMIT_OF_CSV = "field larger than field limit"
-"""How the reader of the standard library says that a cell is over `csv.field_size_limit`."""
+_NAMES_LIMIT = 2**20
+"""Most bytes of the part of an .xlsx that names its sheets."""
+_TEXTS, _WORKBOOKS = frozenset({".csv", ".tsv", ".txt"}), frozenset({".xlsx", ".ods", ".xls"})
 _ZIP = b"PK\x03\x04"
-_NOT_TEXT = (_ZIP, b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf", b"\xff\xfe", b"\xfe\xff")
-_NOT_XML = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".bin", ".vml", ".svg", "/")
+_NOT_XML = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".bin", ".vml", ".svg", ".ttf", ".otf", "/")
 """Parts of a workbook that hold no cells: pictures, settings of printers, old drawings."""
+_MIMETYPE = "mimetype"
+"""The one part of an .ods that is neither XML nor any of those."""
+_RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
 @dataclass(frozen=True)
@@ -49,16 +55,28 @@ class Spreadsheet:
 
     source: Source
     sha256: str
-    kind: Literal["csv", "xlsx"]
+    kind: Kind
     encoding: str = "utf-8"
     delimiter: str = ","
     sheet: str | None = None
     """Which sheet of a workbook; None: the first one that a person sees on opening the file."""
+    hidden: Hidden = field(default_factory=dict)
 
     def rows(self) -> Iterator[Row]:
         """Rows that hold something, in order, header included; sheet_malformed and sheet_cell_too_long name the row that breaks."""
-        rows = _csv_rows(self) if self.kind == "csv" else _xlsx_rows(self.source, self.sheet)
+        if self.kind == "csv":
+            rows: Iterable[Row] = _text_rows(self)
+        elif self.kind == "xls":
+            rows = _as_text(old_workbooks.rows(_bytes(self.source), self.sheet))
+        else:
+            rows = _as_text(_packed_rows(self.source, self.sheet))
         return ((number, cells) for number, cells in rows if any(map(str.strip, cells)))
+
+    @property
+    def hidden_rows(self) -> tuple[int, ...]:
+        """Rows of its sheet that nobody sees on opening the file, and that say something."""
+        name = self.sheet if self.sheet is not None else next(iter(sheet_names(self)), "")
+        return self.hidden.get(name, ())
 
 
 def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -> Spreadsheet:
@@ -68,16 +86,21 @@ def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -
     sheet_unpacks_too_large, sheet_too_large, sheet_too_wide; sheet_not_found when its rows are read.
     """
     suffix = PurePath(file_name).suffix.lower()
+    if suffix not in _TEXTS | _WORKBOOKS:
+        raise InvalidInput("sheet_format_unknown", field="file")
     with _opened(source) as file:
         start = file.read(16)
         if not start:
             raise InvalidInput("file_empty", field="file")
         file.seek(0)
-        if suffix == ".xlsx":
-            return replace(_accept_xlsx(source, file, start), sheet=sheet)
-        if suffix in {".csv", ".tsv", ".txt"}:
-            return _accept_csv(source, file, start)
-    raise InvalidInput("sheet_format_unknown", field="file")
+        if suffix in _WORKBOOKS and start.startswith(_ZIP):
+            return replace(_accept_packed(source, file), sheet=sheet)
+        if suffix == ".xls" and start.startswith(old_workbooks.MAGIC):
+            return replace(_accept_old(source, file), sheet=sheet)
+        if suffix in _TEXTS or _is_text_in_disguise(suffix, file):
+            encoding, delimiter, sha256 = delimited.recognise(file, start)
+            return Spreadsheet(source, sha256, "csv", encoding, delimiter)
+    raise InvalidInput("sheet_not_what_it_says", field="file")
 
 
 @contextmanager
@@ -86,129 +109,96 @@ def _opened(source: Source) -> Iterator[IO[bytes]]:
         yield file
 
 
-# --- text ------------------------------------------------------------------------------------------------------------------
+def _bytes(source: Source) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
 
 
-def _accept_csv(source: Source, file: IO[bytes], start: bytes) -> Spreadsheet:
-    if start.startswith(_NOT_TEXT):
-        raise InvalidInput("sheet_not_what_it_says", field="file")
-    encoding, sha256 = _read_encoding(file)
+def _is_text_in_disguise(suffix: str, file: IO[bytes]) -> bool:
+    """Many systems export a text of rows, tabs between its cells, under the name of an old workbook."""
+    head = file.read(_CHUNK)
     file.seek(0)
-    head = file.read(_SNIFFED_BYTES).decode(encoding, errors="ignore")
-    return Spreadsheet(source, sha256, "csv", encoding, _sniff_delimiter(head))
+    return suffix == ".xls" and b"\t" in head and not head.lstrip().startswith(b"<")
 
 
-def _read_encoding(file: IO[bytes]) -> tuple[str, str]:
-    """The encoding and SHA-256 of the whole file: UTF-8 if every byte is, else cp1252, else sheet_encoding_unknown."""
-    digest, decoder = hashlib.sha256(), getincrementaldecoder("utf-8")()
-    is_utf8 = is_cp1252 = True
-    has_mark = False
-    for number, chunk in enumerate(_chunks(file)):
-        has_mark = has_mark or (number == 0 and chunk.startswith(BOM_UTF8))
-        digest.update(chunk)
-        if b"\0" in chunk:
-            raise InvalidInput("sheet_not_what_it_says", field="file")
-        is_utf8 = is_utf8 and _decodes(decoder, chunk)
-        is_cp1252 = is_cp1252 and not _UNDEFINED_IN_CP1252.search(chunk)
-    if is_utf8 and _decodes(decoder, b"", final=True):
-        return ("utf-8-sig" if has_mark else "utf-8"), digest.hexdigest()
-    if not is_cp1252:
-        raise InvalidInput("sheet_encoding_unknown", field="file")
-    return "cp1252", digest.hexdigest()
+def _text_rows(accepted: Spreadsheet) -> Iterator[Row]:
+    with _opened(accepted.source) as file:
+        yield from delimited.rows(file, accepted.encoding, accepted.delimiter)
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK):
-        yield chunk
+# --- workbooks that are archives ---------------------------------------------------------------------------------------------
 
 
-def _decodes(decoder: IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _sniff_delimiter(head: str) -> str:
-    """The delimiter that cuts the header into columns and the first rows into as many; the comma when nothing tells."""
-    return max(_DELIMITERS, key=lambda delimiter: _fit(head, delimiter))
-
-
-def _fit(head: str, delimiter: str) -> tuple[bool, float, int]:
-    reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
-    widths = [len(cells) for _, cells in zip(range(_SNIFFED_ROWS), reader, strict=False) if cells]
-    if not widths:
-        return (False, 0.0, 0)
-    return (widths[0] > 1, sum(width == widths[0] for width in widths) / len(widths), widths[0])
-
-
-def _csv_rows(sheet: Spreadsheet) -> Iterator[Row]:
-    with _opened(sheet.source) as file, io.TextIOWrapper(file, encoding=sheet.encoding, newline="") as text:
-        number = 0
-        try:
-            for number, cells in enumerate(csv.reader(text, delimiter=sheet.delimiter, strict=True), start=1):
-                yield number, cells
-        except csv.Error as error:
-            raise (_cell_too_long if _LIMIT_OF_CSV in str(error) else _malformed)(number + 1) from error
-
-
-def _cell_too_long(row: int) -> CrmError:
-    return InvalidInput("sheet_cell_too_long", field="file", row=f"{row:,}", limit=csv.field_size_limit() // 2**10)
-
-
-def _malformed(row: int) -> CrmError:
-    return InvalidInput("sheet_malformed", field="file", row=f"{row:,}")
-
-
-# --- workbooks -------------------------------------------------------------------------------------------------------------
-
-
-def _accept_xlsx(source: Source, file: IO[bytes], start: bytes) -> Spreadsheet:
-    if not start.startswith(_ZIP):
-        raise InvalidInput("sheet_not_what_it_says", field="file")
+def _accept_packed(source: Source, file: IO[bytes]) -> Spreadsheet:
     try:
         with zipfile.ZipFile(file) as archive:
-            _check_members(archive)
+            kind, hidden = _check_members(archive)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
-    return Spreadsheet(source, _sha256(file), "xlsx")
+    return Spreadsheet(source, _sha256(file), kind, hidden=hidden)
 
 
 def _sha256(file: IO[bytes]) -> str:
     file.seek(0)
     digest = hashlib.sha256()
-    for chunk in _chunks(file):
+    for chunk in delimited.chunks(file):
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def _check_members(archive: zipfile.ZipFile) -> None:
-    """Unpack once, keeping nothing, to learn what the reader would meet: sizes as declared may lie."""
+def _check_members(archive: zipfile.ZipFile) -> tuple[Kind, Hidden]:
+    """Unpack once, keeping nothing, to learn what the reader would meet: sizes as declared may lie. What it is, and which rows of
+    its sheets are hidden."""
     members = archive.infolist()
-    if not any(member.filename.lower() == "xl/workbook.xml" for member in members):
+    names = {member.filename.lower() for member in members}
+    if "xl/workbook.xml" not in names and not {"content.xml", _MIMETYPE} <= names:
         raise InvalidInput("sheet_not_what_it_says", field="file")
+    kind: Kind = "xlsx" if "xl/workbook.xml" in names else "ods"
     left = UNPACKED_LIMIT
     if sum(member.file_size for member in members) > left:
         raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
+    parts: dict[str, list[int]] = {}
+    hidden: Hidden = {}
     for member in members:
         member.file_size = left + 2 * _CHUNK  # so that zipfile reads on to the true end, or until it is too much
         with archive.open(member) as unpacked:
-            left -= _check_member(unpacked, member.filename, left)
+            counted = _Counted(unpacked, left)
+            if kind == "ods" and member.filename == "content.xml":
+                hidden = check_content(counted)
+            else:
+                parts[member.filename] = _check_member(counted, member.filename)
+            left -= counted.size
+    return kind, hidden if kind == "ods" else _by_sheet(archive, parts)
 
 
-def _check_member(unpacked: IO[bytes], name: str, left: int) -> int:
-    """The true size of a member; refuses what is over ``left`` bytes and cells that lie too far out."""
-    counted = _Counted(unpacked, left)
-    if name.lower().endswith(_NOT_XML):
-        before = b""
-        while chunk := counted.read(_CHUNK):
-            if b"sheetData" in before + chunk:
-                raise InvalidInput("sheet_not_what_it_says", field="file")
-            before = chunk[-16:]
-    else:
-        check_part(counted)
-    return counted.size
+def _check_member(counted: "_Counted", name: str) -> list[int]:
+    """Refuse a member that is over what is left and cells that lie too far out; the hidden rows of a sheet."""
+    if not name.lower().endswith(_NOT_XML) and name != _MIMETYPE:
+        return check_part(counted)
+    before = b""
+    while chunk := counted.read(_CHUNK):
+        if b"sheetData" in before + chunk:
+            raise InvalidInput("sheet_not_what_it_says", field="file")
+        before = chunk[-16:]
+    return []
+
+
+def _by_sheet(archive: zipfile.ZipFile, parts: dict[str, list[int]]) -> Hidden:
+    """The hidden rows of the parts of an .xlsx by the names of their sheets, as far as its own table of contents tells them."""
+    if not any(parts.values()):
+        return {}
+    try:
+        targets = {
+            one.get("Id"): one.get("Target", "").removeprefix("/xl/") for one in _small_part(archive, "xl/_rels/workbook.xml.rels")
+        }
+        sheets = [one for one in _small_part(archive, "xl/workbook.xml").iter() if one.tag.endswith("}sheet")]
+    except (KeyError, ElementTree.ParseError):
+        return {}
+    return {one.get("name", ""): tuple(parts.get(f"xl/{targets.get(one.get(_RELATION), '')}", ())) for one in sheets}
+
+
+def _small_part(archive: zipfile.ZipFile, name: str) -> ElementTree.Element:
+    with archive.open(name) as part:
+        return ElementTree.fromstring(part.read(_NAMES_LIMIT))  # noqa: S314  # `check_part` found no entities in it
 
 
 class _Counted:
@@ -225,6 +215,10 @@ class _Counted:
         return chunk
 
 
+def _accept_old(source: Source, file: IO[bytes]) -> Spreadsheet:
+    return Spreadsheet(source, _sha256(file), "xls", hidden=old_workbooks.look(_bytes(source)))
+
+
 def _too_many_rows() -> CrmError:
     return TooLarge("sheet_too_large", field="file", limit=f"{SHEET_ROWS:,}")
 
@@ -233,6 +227,8 @@ def sheet_names(accepted: Spreadsheet) -> list[str]:
     """The sheets of a workbook that a person sees and that hold cells, in order; none of a text file."""
     if accepted.kind == "csv":
         return []
+    if accepted.kind == "xls":
+        return list(accepted.hidden)
     try:
         with _opened(accepted.source) as file, CalamineWorkbook.from_filelike(file) as book:
             return [sheet.name for sheet in book.sheets_metadata if _is_seen(sheet)]
@@ -244,13 +240,17 @@ def _is_seen(sheet: Any) -> bool:
     return sheet.visible is SheetVisibleEnum.Visible and sheet.typ is SheetTypeEnum.WorkSheet
 
 
-def _xlsx_rows(source: Source, name: str | None) -> Iterator[Row]:
+def _packed_rows(source: Source, name: str | None) -> Iterator[tuple[int, list[Value]]]:
     try:
         with _opened(source) as file, CalamineWorkbook.from_filelike(file) as book:
             rows = _sheet_of(book, name).iter_rows()
     except (CalamineError, StopIteration) as error:
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
-    for number, cells in enumerate(rows, start=1):
+    return enumerate(rows, start=1)
+
+
+def _as_text(rows: Iterable[tuple[int, list[Value]]]) -> Iterator[Row]:
+    for number, cells in rows:
         if number > SHEET_ROWS + 1:
             raise _too_many_rows()
         yield number, [text_of(cell) for cell in cells]

@@ -12,14 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock, files
-from crm.database import Database
+from crm.database import Database, search_key
 from crm.errors import Conflict, CrmError
 from crm.files import StoredFile
 from crm.people import imports
-from crm.people.columns import guess, match
+from crm.people.columns import HEADER_WITHIN, forbidden, guess, match
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, ImportState, Purpose
-from crm.people.spreadsheets import open_spreadsheet, sheet_names
+from crm.people.spreadsheets import MEDIA_TYPES, Row, open_spreadsheet, sheet_names
 
 EXAMPLES = 3
 """Rows shown under each header."""
@@ -27,62 +27,94 @@ ROWS_TOLD = 200
 """Rows of a check that are kept to be shown; of the others, how many there are."""
 GIVEN_UP = timedelta(days=7)
 """How long a file waits for who uploaded it."""
+EARLIER = 100
+"""Imports among which one with the same headers is looked for."""
 BEFORE = (ImportState.UPLOADED, ImportState.CHECKED)
 
 
 def upload(session: Session, body: bytes, file_name: str) -> Import:
     """Keep a file that a person gives; errors: those of `open_spreadsheet` and `files.store`."""
     accepted = open_spreadsheet(body, file_name)
-    media_type = "text/csv" if accepted.kind == "csv" else "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    files.store(session, body, media_type)
+    files.store(session, body, MEDIA_TYPES[accepted.kind])
     made = Import(
         file_name=imports.shown_name(file_name), sha256=accepted.sha256, state=ImportState.UPLOADED, keeps_file=True, counts={}
     )
     session.add(made)
     session.flush()
+    seen = look(session, made, imports.AS_IT_IS)
+    if seen.problem is not None and not seen.header[1]:
+        raise seen.problem
+    if (earlier := earlier_like(session, made, seen.header[1])) is not None:
+        made.chosen = earlier.chosen
+        session.flush()
     return made
 
 
 @dataclass(frozen=True)
 class Look:
-    """The beginning of a file: its sheets, its headers, what each seems to hold, and the first rows under them."""
+    """The beginning of a file as it is described."""
 
     sheets: Sequence[str]
-    headers: Sequence[str]
-    guessed: Sequence[str | None]
-    examples: Sequence[Sequence[str]]
+    header: Row = (0, [])
+    """The row that names the columns."""
+    above: Sequence[Row] = ()
+    """Rows that say something above it: titles."""
+    guessed: Sequence[str | None] = ()
+    """What each column seems to hold."""
+    not_read: frozenset[int] = frozenset()
+    """Columns, counted from 0, that must not be read: see `columns.forbidden`."""
+    examples: Sequence[Sequence[str]] = ()
     """For each column, the first values that say something."""
-    problem: CrmError | None
+    hidden: Sequence[int] = ()
+    """Rows that nobody sees on opening the file, and that are read all the same."""
+    problem: CrmError | None = None
     """Why the file cannot be taken in as it is described."""
 
 
 def look(session: Session, started: Import, layout: Layout) -> Look:
     """Read the beginning of a kept file as it is described; NotFound(file_not_found) once the file is gone."""
     accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet)
+    sheets = sheet_names(accepted)
     try:
-        rows = [cells for _, cells in islice(accepted.rows(), EXAMPLES * 5 + 1)]
+        first = list(islice(accepted.rows(), HEADER_WITHIN + imports.SAMPLE))
     except CrmError as error:
-        return Look(sheet_names(accepted), [], [], [], error)
-    headers = rows[0] if rows else []
+        return Look(sheets, problem=error)
+    header, below = imports.below_header(iter(first), layout.header)
+    rows = [cells for _, cells in below]
+    not_read = forbidden(header[1], rows[: imports.SAMPLE])
     examples = [
-        list(islice((cells[place] for cells in rows[1:] if place < len(cells) and cells[place].strip()), EXAMPLES))
-        for place in range(len(headers))
+        []
+        if place in not_read
+        else list(islice((cells[place] for cells in rows if place < len(cells) and cells[place].strip()), EXAMPLES))
+        for place in range(len(header[1]))
     ]
     problem = None
     try:
-        match(headers, layout.chosen)
+        match(header[1], layout.chosen, not_read)
     except CrmError as error:
         problem = error
-    return Look(sheet_names(accepted), headers, guess(headers), examples, problem)
+    above = [row for row in first if row[0] < header[0]]
+    return Look(sheets, header, above, guess(header[1], not_read), not_read, examples, accepted.hidden_rows, problem)
+
+
+def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
+    """The newest import before this one, taken in from a file with the same headers: the same office sends its list again."""
+    before = sa.select(Import).where(Import.id < started.id, Import.state == ImportState.DONE, Import.checked.is_not(None))
+    wanted = _same_for_all(headers)
+    for one in session.scalars(before.order_by(Import.id.desc()).limit(EARLIER)):
+        if _same_for_all((one.checked or {}).get("headers", [])) == wanted:
+            return one
+    return None
+
+
+def _same_for_all(headers: Sequence[str]) -> list[str]:
+    """Headers as they are compared; one that is missing was given a name by its place (`columns.match`)."""
+    keys = [search_key(header) for header in headers]
+    return ["" if key == f"columna {place}" else key for place, key in enumerate(keys, start=1)]
 
 
 def body_of(session: Session, started: Import) -> bytes:
     return files.read(session, started.sha256).body
-
-
-def layout_of(started: Import) -> Layout:
-    """How a started import reads its file."""
-    return Layout(started.sheet, started.chosen)
 
 
 def basis_of(started: Import) -> Basis | None:
@@ -117,17 +149,18 @@ def try_out(database: Database, import_id: int) -> None:
     """
     with database.session(write=False) as session:
         started = _before(session, import_id)
-        body, layout, basis = body_of(session, started), layout_of(started), basis_of(started)
+        body, layout, basis = body_of(session, started), Layout.of(started), basis_of(started)
     told = imports.check(database, body, started.file_name, basis=basis, layout=layout)
     with database.session() as session:
         now = _before(session, import_id)
-        if (layout_of(now), basis_of(now)) != (layout, basis):
+        if (Layout.of(now), basis_of(now)) != (layout, basis):
             raise Conflict("import_not_checked")
         now.state, now.columns = ImportState.CHECKED, told.columns.matched
         now.checked = {
             "counts": told.counts,
             "coded": told.coded,
             "unmatched": told.columns.unmatched,
+            "not_read": told.columns.not_read,
             "headers": told.columns.headers,
             "rows": [
                 {"number": row.number, "status": row.status.value, "code": row.code, "field": row.field, "column": row.column}

@@ -323,3 +323,66 @@ def test_does_not_undo_after_thirty_days(visit: Visitor, database: Database) -> 
     answer = client.post("/importar/1/deshacer", data={"numero": "1", **csrf_of(client)})
     assert answer.status_code == 409
     assert "ya no se puede deshacer" in answer.text
+
+
+def test_rows_may_be_pasted(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    rows = "Lista del taller\t\nNombre\tCorreo\nAna Núñez\tana@example.org\n"
+    answer = client.post("/importar", data={**csrf_of(client), "filas": rows}, files={"archivo": ("", b"")})
+    assert answer.status_code == 200
+    assert "«Lista del taller»" in answer.text, "the title above the header is told"
+    assert 'name="header" type="number" inputmode="numeric" min="1" max="9999" value="2"' in answer.text
+    number = int(str(answer.url).rpartition("/")[2])
+    press(client, number, "check")
+    press(client, number, "import")
+    assert carried_out(database, number).counts["created"] == 1
+
+
+def test_pasted_rows_that_cannot_be_read_stay_in_the_form(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    answer = client.post("/importar", data={**csrf_of(client), "filas": 'Nombre\n"Ana\n'}, files={"archivo": ("", b"")})
+    assert answer.status_code == 422
+    assert "&#34;Ana" in answer.text
+    assert "comillas que no cierran" in answer.text
+    answer = client.post("/importar", data={**csrf_of(client), "filas": " "}, files={"archivo": ("", b"")})
+    assert answer.status_code == 422
+    assert "o pegue sus filas" in answer.text
+
+
+def test_the_row_of_the_header_is_corrected_on_the_page(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, b"Contacto;Correo\nNombre;Correo\nAna;ana@example.org\n")
+    shown = press(client, 1, "sheet", header="2").text
+    assert "Se saltan" not in shown
+    assert "«Contacto Correo»" in shown
+    press(client, 1, "check", header="2")
+    press(client, 1, "check")
+    with database.session(write=False) as session:
+        started = imports.get(session, 1)
+        assert started.header_row == 2
+        assert started.checked is not None
+        assert sum(started.checked["counts"].values()) == 1
+
+
+def test_a_page_says_what_is_not_read(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    secret = "NULA900101MDFXXX09"
+    shown = upload(client, f"Nombre;Correo;CURP\nAna;ana@example.org;{secret}\n".encode()).text
+    assert "No se lee." in shown
+    assert secret not in shown
+    checked = press(client, 1, "check").text
+    assert "No se leen ni se guardan: <b>CURP</b>" in checked
+    press(client, 1, "import")
+    carried_out(database, 1)
+    assert secret not in client.get("/importar/1").text
+
+
+def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    body = b"Quien;Donde;Correo\nAna;Chicago;ana@example.org\n"
+    taken(client, database, body, **{"column.0": "full_name", "column.1": "city"})
+    again = upload(client, body.replace(b"ana@", b"eva@").replace(b"Ana", b"Eva"), "otra.csv").text
+    assert "se leen como entonces" in again
+    assert fields_of(again)["column.1"] == "city"
+    other = upload(client, b"Quien;Lugar;Correo\nLuz;Dallas;luz@example.org\n", "tercera.csv").text
+    assert "se leen como entonces" not in other

@@ -1,0 +1,253 @@
+"""Lists as offices send them: old workbooks, other alphabets, titles above the header, hidden rows, what the Red must not hold."""
+
+import io
+import zipfile
+from contextlib import suppress
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pytest
+import sqlalchemy as sa
+import xlsxwriter
+import xlwt  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm.database import Database
+from crm.errors import CrmError
+from crm.people import columns, imports
+from crm.people.full_names import split_surnames_first
+from crm.people.imports import Layout
+from crm.people.models import Contact, RowStatus
+from crm.people.spreadsheets import open_spreadsheet, sheet_names
+
+
+def people(database: Database) -> list[Contact]:
+    with database.session(write=False) as session:
+        return list(session.scalars(sa.select(Contact)))
+
+
+ROWS = [["Nombre", "Primer apellido", "Correo"], ["Ana", "Núñez", "ana@example.org"], ["José", "Peña", "jose@example.org"]]
+TITLES = [["Consulado en Dallas: asistentes al taller"], ["Actualizado el 3 de noviembre"], []]
+CURP = "NULA900101MDFXXX09"
+
+
+def text(rows: list[list[str]], delimiter: str, encoding: str) -> bytes:
+    return "\r\n".join(delimiter.join(cells) for cells in rows).encode(encoding)
+
+
+def old_workbook(rows: list[list[Any]], hidden: tuple[int, ...] = (), unseen: bool = False) -> bytes:
+    book = xlwt.Workbook()
+    if unseen:
+        first = book.add_sheet("Listas")
+        first.visibility = 1
+        first.write(0, 0, "No se ve")
+    sheet = book.add_sheet("Asistentes")
+    for number, cells in enumerate(rows):
+        for place, cell in enumerate(cells):
+            sheet.write(number, place, cell)
+    for number in hidden:
+        sheet.row(number - 1).hidden = True
+    if unseen:
+        book.set_active_sheet(1)
+    written = io.BytesIO()
+    book.save(written)
+    return written.getvalue()
+
+
+def new_workbook(rows: list[list[Any]], hidden: tuple[int, ...] = ()) -> bytes:
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written, {"in_memory": True}) as book:
+        book.add_worksheet("Portada").write(0, 0, "Red")
+        sheet = book.add_worksheet("Asistentes")
+        for number, cells in enumerate(rows):
+            sheet.write_row(number, 0, cells)
+        for number in hidden:
+            sheet.set_row(number - 1, None, None, {"hidden": True})
+    return written.getvalue()
+
+
+def open_document(rows: list[list[str]], hidden: tuple[int, ...] = (), tail: str = "") -> bytes:
+    """An .ods as LibreOffice writes it, with the empty rest of the sheet at its end."""
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text", "style")
+    )
+    written = []
+    for number, cells in enumerate(rows, start=1):
+        inside = "".join(
+            f'<table:table-cell office:value-type="string"><text:p>{escape(cell)}</text:p></table:table-cell>' for cell in cells
+        )
+        seen = ' table:visibility="filter"' if number in hidden else ""
+        written.append(
+            f'<table:table-row{seen}>{inside}<table:table-cell table:number-columns-repeated="16370"/></table:table-row>'
+        )
+    rest = (
+        '<table:table-row table:number-rows-repeated="1048000"><table:table-cell table:number-columns-repeated="16384"/>'
+        "</table:table-row>"
+    )
+    content = (
+        f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {spaces}><office:body><office:spreadsheet>'
+        f'<table:table table:name="Asistentes">{"".join(written)}{tail}{rest}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", kind)
+        archive.writestr("content.xml", content)
+        archive.writestr(
+            "META-INF/manifest.xml",
+            '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0">'
+            f'<manifest:file-entry manifest:full-path="/" manifest:media-type="{kind}"/></manifest:manifest>',
+        )
+    return packed.getvalue()
+
+
+FILES = {
+    "UTF-16 with tabs": (text(ROWS, "\t", "utf-16"), "lista.txt"),
+    "UTF-16 of the other order": (b"\xfe\xff" + text(ROWS, ";", "utf-16-be"), "lista.csv"),
+    "a console of DOS": (text(ROWS, ";", "cp850"), "lista.csv"),
+    "capitals of DOS": (text([ROWS[0], ["JOSÉ", "NÚÑEZ", "jose@example.org"]], ";", "cp850"), "lista.csv"),
+    "Windows": (text(ROWS, ";", "cp1252"), "lista.csv"),
+    "pipes": (text(ROWS, "|", "utf-8"), "lista.txt"),
+    "titles above": (text(TITLES + ROWS, ";", "utf-8"), "lista.csv"),
+    "a line for Excel": (text([["sep=;"], *ROWS], ";", "utf-8"), "lista.csv"),
+    "an old workbook": (old_workbook(TITLES + ROWS), "lista.xls"),
+    "an old workbook whose first sheet is hidden": (old_workbook(ROWS, unseen=True), "lista.xls"),
+    "text under the name of an old workbook": (text(ROWS, "\t", "utf-16"), "lista.xls"),
+    "a new workbook under the name of an old one": (new_workbook(ROWS), "lista.xls"),
+    "an open document": (open_document(TITLES + ROWS), "lista.ods"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_takes_in_what_an_office_sends(database: Database, kind: str) -> None:
+    body, name = FILES[kind]
+    layout = Layout("Asistentes") if kind.startswith("a new") else Layout()
+    checked = imports.check(database, body, name, layout=layout)
+    assert checked.columns.headers == ROWS[0]
+    assert checked.counts["refused"] == 0
+    with database.session() as session:
+        number = imports.begin(session, body, name, layout=layout).id
+    imports.run(database, number, body)
+    names = {(one.given_names, one.first_surname) for one in people(database)}
+    assert names == ({("JOSÉ", "NÚÑEZ")} if kind.startswith("capitals") else {("Ana", "Núñez"), ("José", "Peña")})
+
+
+@pytest.mark.parametrize("make", [old_workbook, new_workbook, open_document])
+def test_tells_the_rows_that_are_hidden(make: Any) -> None:
+    name = {old_workbook: "l.xls", new_workbook: "l.xlsx", open_document: "l.ods"}[make]
+    accepted = open_spreadsheet(make(ROWS, hidden=(3,)), name, "Asistentes")
+    assert accepted.hidden_rows == (3,)
+    assert [number for number, _ in accepted.rows()] == [1, 2, 3], "they are read all the same"
+    assert open_spreadsheet(make(ROWS), name, "Asistentes").hidden_rows == ()
+    assert sheet_names(accepted)[-1] == "Asistentes"
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"),
+    [
+        ('<table:table-row><table:table-cell office:value-type="float" table:number-columns-repeated="9999999"/></table:table-row>',
+         "sheet_too_wide"),
+        ('<table:table-row table:number-rows-repeated="1000000"><table:table-cell office:value-type="string"/></table:table-row>',
+         "sheet_too_large"),
+        ("<table:table-row>", "sheet_not_what_it_says"),
+    ],
+)  # fmt: skip
+def test_an_open_document_that_asks_for_too_much_is_refused(tail: str, code: str) -> None:
+    with pytest.raises(CrmError) as raised:
+        list(open_spreadsheet(open_document(ROWS, tail=tail), "l.ods").rows())
+    assert raised.value.code == code
+
+
+@given(st.binary(max_size=400), st.integers(0, 5000))
+def test_a_broken_old_workbook_is_refused_in_a_sentence(rubbish: bytes, place: int) -> None:
+    whole = old_workbook(ROWS)
+    place %= len(whole)
+    body = whole[:place] + rubbish + whole[place + len(rubbish) :]
+    rows = []
+    with suppress(CrmError):  # and nothing else
+        rows = list(open_spreadsheet(body, "l.xls").rows())
+    assert all(isinstance(cell, str) for _, cells in rows for cell in cells)
+
+
+def test_the_row_of_the_header_may_be_told() -> None:
+    """Two rows could be it; a person says which."""
+    body = text([["Contacto", "Correo"], ["Nombre", "Correo"], ["Ana", "ana@example.org"]], ";", "utf-8")
+    told = imports._open(body, "l.csv", Layout())
+    assert [cells for _, cells in told.rows] == [["Nombre", "Correo"], ["Ana", "ana@example.org"]]
+    told = imports._open(body, "l.csv", Layout(header=2))
+    assert [number for number, _ in told.rows] == [3]
+
+
+def check(database: Database, rows: list[list[str]]) -> imports.Checked:
+    return imports.check(database, text(rows, ";", "utf-8"), "l.csv")
+
+
+def test_does_not_read_what_the_red_must_not_hold(database: Database) -> None:
+    headers = [
+        "Nombre completo",
+        "Correo",
+        "CURP",
+        "Clave de elector",
+        "Partido",
+        "Intención de voto",
+        "Estatus migratorio",
+        "Folio",
+    ]
+    row = ["Ana Núñez", "no es un correo", CURP, "NZLPAN90010109M100", "Uno", "Sí", "Visa", CURP]
+    checked = check(database, [headers, row, ["José Peña", "jose@example.org", *[""] * 6]])
+    assert checked.columns.not_read == headers[2:], "the last one by what it holds"
+    assert checked.columns.unmatched == []
+    (refused,) = checked.rows
+    assert refused.status is RowStatus.REFUSED
+    assert refused.values == {"Nombre completo": "Ana Núñez", "Correo": "no es un correo"}
+    with pytest.raises(CrmError, match="no_person_column"):
+        columns.match(["CURP"], ["full_name"], columns.forbidden(["CURP"], []))
+
+
+def test_does_not_keep_a_document_in_a_column_of_something_else(database: Database) -> None:
+    rows = [["Nombre", "Correo", "Notas"], *([f"Ana {letter}", f"{letter}@example.org", "va"] for letter in "abc")]
+    rows.append(["Eva", "no", CURP.lower()])
+    (refused,) = check(database, rows).rows
+    assert refused.values == {"Nombre": "Eva", "Correo": "no"}
+
+
+def test_refuses_a_phone_of_which_only_the_beginning_is_left(database: Database) -> None:
+    checked = check(database, [["Nombre", "Teléfono"], ["Ana", "5.55E+09"], ["Eva", "5,55e+9"], ["Luz", "55 5555 0100"]])
+    assert [(row.number, row.code) for row in checked.rows if row.status is RowStatus.REFUSED] == [
+        (2, "phone_in_exponent"),
+        (3, "phone_in_exponent"),
+    ]
+
+
+def test_understands_one_cell_that_holds_several_things(database: Database) -> None:
+    rows = [
+        ["Apellidos y nombre", "Correos", "Ciudad"],
+        ["Núñez López Ana María", "ana@example.org; ana2@example.org", "Los Ángeles, California, Estados Unidos"],
+        ["de la Cruz, Eva", "Eva <eva@example.org>", "Chicago, Illinois, EE. UU."],
+    ]
+    body = text(rows, "\t", "utf-8")
+    with database.session() as session:
+        number = imports.begin(session, body, "l.tsv").id
+    imports.run(database, number, body)
+    ana, eva = sorted(people(database), key=lambda one: one.given_names)
+    assert (ana.given_names, ana.first_surname, ana.second_surname) == ("Ana María", "Núñez", "López")
+    assert (eva.given_names, eva.first_surname, eva.second_surname) == ("Eva", "de la Cruz", None)
+    assert ana.country == eva.country == "US"
+    assert ana.city_id is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Núñez López Ana", ("Ana", "Núñez", "López")),
+        ("Núñez Ana María", ("Ana María", "Núñez", None)),
+        ("Núñez Ana", ("Ana", "Núñez", None)),
+        ("de la Cruz del Río María del Carmen", ("María del Carmen", "de la Cruz", "del Río")),
+        ("Núñez López, Ana", ("Ana", "Núñez", "López")),
+        ("", ("", "", None)),
+    ],
+)
+def test_tells_surnames_before_names(text: str, parts: tuple[str, str, str | None]) -> None:
+    assert split_surnames_first(text) == parts
