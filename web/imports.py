@@ -19,7 +19,7 @@ from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
 from crm.people import imports, uploads
-from crm.people.columns import limit_of
+from crm.people.columns import MANY, limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.staff.models import Account
@@ -27,7 +27,7 @@ from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.errors import status_of
 from web.pages import is_fragment, page
-from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES
+from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES, RULES
 
 IMPORTS_MOST = 20
 PASTED_MOST = 900_000
@@ -136,12 +136,14 @@ def _read(form: FormData, started: Import) -> Typed:
     sheet = text_of(form, "sheet") or None
     shown = min(number_of(form, "columns") or 0, COLUMNS_MOST)
     chosen = [text_of(form, f"column.{number}") or None for number in range(shown)]
+    told = ((name, text_of(form, f"rule.{number}")) for number, name in enumerate(chosen) if name)
+    rules = {name: word for name, word in told if word in RULES}
     header = number_of(form, "header")
     # Another sheet, or another row of titles, has other columns: what was chosen for the last ones says nothing of it.
     is_as_shown = text_of(form, "shown_sheet") == (sheet or "") and header == number_of(form, "shown_header")
     kept = chosen if chosen and is_as_shown else None
     return Typed(
-        Layout(sheet, kept if kept is not None or not is_as_shown else started.chosen, header),
+        Layout(sheet, kept if kept is not None or not is_as_shown else started.chosen, header, rules),
         is_stated=text_of(form, "basis") == "stated",
         purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
         evidence=text_of(form, "evidence")[:2000],
@@ -218,6 +220,8 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "columns": list(zip(headers, fields, look.examples, strict=False)),
         "like": uploads.earlier_like(session, started, headers),
         "fields": IMPORT_FIELDS,
+        "rules": RULES,
+        "many": MANY,
         "purposes": [(purpose.value, words) for purpose, words in CONSENTED.items()],
         "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),
         "checked": _told(started),

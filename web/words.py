@@ -108,6 +108,8 @@ IMPORT_FIELDS = {
     "source": "Fuente",
 }
 """What a column of a list may hold."""
+RULES = {"replace": "Reemplazar", "keep": "No tocar"}
+"""What a column does to people who are known, where it is not to fill what is empty."""
 
 
 def reason_words(reason: str | None) -> str:

@@ -52,7 +52,7 @@ source: fuente origendelcontacto comonosconocio source
 """
 """Fields and, after the colon, the headers that name them, without accents, spaces or punctuation."""
 _FIELDS = {word: name for name, words in re.findall(r"^(\w+):([^:]*)(?=^\w|\Z)", _SYNONYMS, re.MULTILINE) for word in words.split()}
-_MANY = frozenset({"emails", "tags", "leader_sectors"})
+MANY = frozenset({"emails", "tags", "leader_sectors"})
 """Fields that hold several values; of any other one, the first column that is filled counts."""
 _PERSON = frozenset({"given_names", "first_surname", "second_surname", "surnames", "full_name", "surnames_first", "emails"})
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2060\ufeff\u00ad]")
@@ -241,7 +241,7 @@ def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None, no
         raise InvalidInput("no_header", field="file")
     _settle_name(indexes)
     for name, places in indexes.items():
-        if name not in _MANY and len({search_key(shown[place]) for place in places}) < len(places):
+        if name not in MANY and len({search_key(shown[place]) for place in places}) < len(places):
             raise InvalidInput("column_repeated", field="file", headers=", ".join(f"«{shown[place]}»" for place in places))
     if not indexes.keys() & _PERSON:
         raise InvalidInput("no_person_column", field="file")
@@ -335,7 +335,7 @@ def _tidy(text: str) -> str:
 def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]]) -> dict[str, Any]:
     values: dict[str, Any] = {"emails": [], "tags": [], "leader_sectors": []}  # given, so that pydantic copies no default
     for name, found in texts.items():
-        if len(found) > 1 and name not in _MANY and len(set(found)) > 1:
+        if len(found) > 1 and name not in MANY and len(set(found)) > 1:
             warnings.append(("second_value_unused", name))
         read = _READERS.get(name)
         value = read(found, warnings) if read else found[0]
@@ -452,7 +452,7 @@ def limit_of(field_name: str) -> int | None:
     """Most characters of a field of `ContactIn`, for the sentence of field_too_long."""
     long = "x" * 10_000
     try:
-        ContactIn.model_validate({field_name: [long] if field_name in _MANY else long})
+        ContactIn.model_validate({field_name: [long] if field_name in MANY else long})
     except ValidationError as error:
         return next((told["ctx"]["max_length"] for told in error.errors() if told["type"] == "string_too_long"), None)
     return None

@@ -6,7 +6,7 @@ its own that also says how far it got: a run that was cut goes on after the last
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -23,6 +23,7 @@ from crm.errors import Conflict, CrmError, InvalidInput, NotFound
 from crm.history import SYSTEM, Actor
 from crm.people import consent
 from crm.people.columns import HEADER_WITHIN, Built, Columns, build, fed_by, forbidden, header_at, limit_of, match
+from crm.people.merging import Rules
 from crm.people.models import Import, ImportRow, ImportState, Purpose, RowStatus
 from crm.people.schemas import ConsentIn, Taken
 from crm.people.spreadsheets import Row, Source, open_spreadsheet
@@ -78,16 +79,18 @@ class Layout:
     sheet: str | None = None
     chosen: Sequence[str | None] | None = None
     header: int | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """What a column does to people who are known, by its field, where it is not to fill what is empty: see `merging.Rules`."""
 
     def stated(self) -> dict[str, Any]:
         """The columns of `Import` that keep it."""
         chosen = None if self.chosen is None else list(self.chosen)
-        return {"sheet": self.sheet, "chosen": chosen, "header_row": self.header}
+        return {"sheet": self.sheet, "chosen": chosen, "header_row": self.header, "rules": dict(self.rules)}
 
     @classmethod
     def of(cls, started: Import) -> "Layout":
         """How a started import reads its file."""
-        return cls(started.sheet, started.chosen, started.header_row)
+        return cls(started.sheet, started.chosen, started.header_row, started.rules)
 
 
 AS_IT_IS = Layout()
@@ -141,7 +144,7 @@ def check(database: Database, source: Source, file_name: str, *, basis: Basis | 
         tried = _new_import(session, accepted, file_name, stated(basis, layout))
         for batch in _batches(accepted.rows):
             with _collector_at_rest():
-                taken = _take(session, accepted.columns, batch, consents, tried.id)
+                taken = _take(session, accepted.columns, batch, consents, tried)
                 _write(session, tried.id, taken)
             told.add(taken)
     return Checked(told.rows, told.coded, {status.value: told.counts[status] for status in RowStatus}, accepted.columns)
@@ -244,7 +247,7 @@ def run(
     for batch in _batches(islice(accepted.rows, done, None)):
         with _collector_at_rest(), database.session(actor=actor, why=why) as session:
             _claim(session, import_id, done, len(batch))
-            _write(session, import_id, _take(session, accepted.columns, batch, consents, import_id))
+            _write(session, import_id, _take(session, accepted.columns, batch, consents, started))
         done += len(batch)
         if progress:
             progress(done)
@@ -350,10 +353,11 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _take(
-    session: Session, columns: Columns, batch: Sequence[Row], consents: Sequence[ConsentIn], import_id: int
+    session: Session, columns: Columns, batch: Sequence[Row], consents: Sequence[ConsentIn], started: Import
 ) -> list[RowResult]:
     built = [build(columns, cells, consents) for _, cells in batch]
-    taken = iter(take_in_many(session, [row.data for row in built if row.data], import_id=import_id))
+    rows = [row.data for row in built if row.data]
+    taken = iter(take_in_many(session, rows, import_id=started.id, rules=Rules.told(started.rules)))
     return [
         _result(columns, number, cells, row, next(taken) if row.data else None)
         for (number, cells), row in zip(batch, built, strict=True)

@@ -1,11 +1,13 @@
 """What one row that comes in does to one person: a rule per kind of data, without asking the database.
 
-An empty cell never erases. The first row of a file that speaks of a person replaces what differs (names are only
-completed); later rows of the same file only fill what is empty, so that a second import of the file changes nothing.
+An empty cell never erases. What is told of somebody who is known fills what is empty, replaces what differs, or is passed over,
+as a rule for each kind of data says (`Rules`). Only the first row of a file replaces; later rows of it only fill what is empty, so
+that a second import of the file changes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from crm.database import search_key
@@ -20,6 +22,47 @@ SIMPLE = ("preferred_name", "treatment", "academic_title", "language", "phone", 
 PLACE = ("city_id", "city_as_typed", "country")
 COLUMNS = NAMES + SIMPLE + PLACE
 """Columns of `contact` that a row may give."""
+
+
+class Rule(StrEnum):
+    """What a row does to what is known of a person."""
+
+    FILL = "fill"
+    REPLACE = "replace"
+    KEEP = "keep"
+    """Nothing: it speaks only of people who are new."""
+
+
+_KIND = dict.fromkeys(("given_names", "first_surname", "second_surname", "surnames", "full_name", "surnames_first"), "names")
+_KIND |= dict.fromkeys(("city", "region", "country"), "place") | dict.fromkeys(("organization", "post"), "organization")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A rule for each kind of data: names and place are one kind each, since their parts mean nothing alone."""
+
+    usual: Rule = Rule.REPLACE
+    others: Mapping[str, Rule] = field(default_factory=dict)
+
+    @classmethod
+    def told(cls, by_field: Mapping[str, str]) -> "Rules":
+        """Of what a person chose for the columns of a list, by the field of each; of two for one kind the more careful one."""
+        others: dict[str, Rule] = {}
+        for name, word in by_field.items():
+            kind, rule = _KIND.get(name, name), Rule(word)
+            if others.get(kind) is not Rule.KEEP:
+                others[kind] = rule
+        return cls(Rule.FILL, others)
+
+    def replaces(self, person: "Person", kind: str) -> bool:
+        return not person.is_told and self.others.get(kind, self.usual) is Rule.REPLACE
+
+    def passes_over(self, person: "Person", kind: str) -> bool:
+        return person.id is not None and self.others.get(kind) is Rule.KEEP
+
+
+REPLACING = Rules()
+"""As another tool of the Institute tells what it knows, the names apart, which are only completed."""
 
 
 class Row(NamedTuple):
@@ -105,69 +148,69 @@ class Spot(NamedTuple):
 Place = Callable[[str | None, str | None], Spot]
 
 
-def merge(person: Person, row: Row, place: Place) -> tuple[bool, list[str]]:
+def merge(person: Person, row: Row, place: Place, rules: Rules = REPLACING) -> tuple[bool, list[str]]:
     """Give a row to its person: whether something changed, and codes of what to review."""
     data = row.data
     warnings: list[str] = []
-    changed = _merge_names(person, data)
-    changed |= _merge_simple(person, data)
-    if data.city or data.country:
-        changed |= _merge_place(person, place(data.city, data.country), warnings)
-    changed |= _merge_addresses(person, row)
-    changed |= _merge_tags(person, data.tags)
-    changed |= _merge_sectors(person, data.leader_sectors)
-    changed |= _merge_post(person, data, warnings)
+    changed = not rules.passes_over(person, "names") and _merge_names(person, data, rules)
+    changed |= _merge_simple(person, data, rules)
+    if (data.city or data.country) and not rules.passes_over(person, "place"):
+        changed |= _merge_place(person, place(data.city, data.country), rules, warnings)
+    changed |= not rules.passes_over(person, "emails") and _merge_addresses(person, row)
+    changed |= not rules.passes_over(person, "tags") and _merge_tags(person, data.tags)
+    changed |= not rules.passes_over(person, "leader_sectors") and _merge_sectors(person, data.leader_sectors)
+    changed |= not rules.passes_over(person, "organization") and _merge_post(person, data, rules, warnings)
     changed |= _merge_consents(person, data.consents, warnings)
     person.is_told = True
     return changed, warnings
 
 
-def _merge_names(person: Person, data: ContactIn) -> bool:
-    """Complete the names; a second surname only behind the same first one.
+def _merge_names(person: Person, data: ContactIn, rules: Rules) -> bool:
+    """Complete the names; a second surname only behind the same first one. They are replaced only where somebody said so.
 
     Only the first row of a file does, or the first that names the person at all: were names to grow with every row, a
     second import would judge by `names_agree` otherwise than the first one.
     """
     if person.is_told and (person.given_names or person.first_surname or person.second_surname):
         return False
-    changed = False
-    for column in NAMES[:2]:
-        if not getattr(person, column) and getattr(data, column):
-            setattr(person, column, getattr(data, column))
-            changed = True
+    before = person.given_names, person.first_surname, person.second_surname
+    if "names" in rules.others and rules.replaces(person, "names"):
+        person.given_names, person.first_surname = data.given_names or before[0], data.first_surname or before[1]
+        person.second_surname = data.second_surname or before[2]
+    person.given_names, person.first_surname = person.given_names or data.given_names, person.first_surname or data.first_surname
     same_surname = search_key(data.first_surname) == search_key(person.first_surname)
     if data.second_surname and not person.second_surname and same_surname:
         person.second_surname = data.second_surname
-        changed = True
-    return changed
+    return before != (person.given_names, person.first_surname, person.second_surname)
 
 
-def _merge_simple(person: Person, data: ContactIn) -> bool:
+def _merge_simple(person: Person, data: ContactIn, rules: Rules) -> bool:
     changed = False
     for column in SIMPLE:
         told = getattr(data, column)
-        if told is not None:
+        if told is not None and not rules.passes_over(person, column):
             known = getattr(person, column)
-            if known is None or (known != told and not person.is_told):
+            if known is None or (known != told and rules.replaces(person, column)):
                 setattr(person, column, told)
                 changed = True
     return changed
 
 
-def _merge_place(person: Person, told: Spot, warnings: list[str]) -> bool:
+def _merge_place(person: Person, told: Spot, rules: Rules, warnings: list[str]) -> bool:
     """City, spelling and country change together; a country alone never erases a city."""
     warnings += told.warnings
     before = (person.city_id, person.city_as_typed, person.country)
     differs = bool(told.country and person.country and told.country != person.country)
+    only_fills = not rules.replaces(person, "place")
     if told.city_id is not None or told.city_as_typed:
         is_settled = person.city_id is not None or person.city_as_typed is not None or differs
-        if not (is_settled and person.is_told):
+        if not (is_settled and only_fills):
             person.city_id = told.city_id
             person.city_as_typed = None if told.city_id is not None else told.city_as_typed
             person.country = told.country or (person.country if told.city_id is None else None)
     elif differs and person.city_id is not None:
         warnings.append("country_differs_from_city")
-    elif told.country and (person.country is None or not person.is_told):
+    elif told.country and (person.country is None or not only_fills):
         person.country = told.country
     return before != (person.city_id, person.city_as_typed, person.country)
 
@@ -196,7 +239,7 @@ def _merge_sectors(person: Person, sectors: list[LeaderSector]) -> bool:
     return bool(fresh)
 
 
-def _merge_post(person: Person, data: ContactIn, warnings: list[str]) -> bool:
+def _merge_post(person: Person, data: ContactIn, rules: Rules, warnings: list[str]) -> bool:
     if not data.organization:
         if data.post:
             warnings.append("post_without_organization")
@@ -206,7 +249,7 @@ def _merge_post(person: Person, data: ContactIn, warnings: list[str]) -> bool:
     if held is None:
         person.posts[key] = HeldPost(data.organization, data.post)
         return True
-    if data.post and held.title != data.post and (held.title is None or not person.is_told):
+    if data.post and held.title != data.post and (held.title is None or rules.replaces(person, "organization")):
         held.title = data.post
         return True
     return False

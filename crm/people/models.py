@@ -370,6 +370,8 @@ class Import(Tracked, Base):
     """The sheet of the workbook; None: the first one that is seen."""
     chosen: Mapped[list[str | None] | None] = mapped_column(Json, info=PLAIN)
     """The field of each column as a person corrected it; None: as the headers tell."""
+    rules: Mapped[dict[str, str]] = mapped_column(Json, default=dict, info=PLAIN)
+    """What a column does to people who are known, by its field: `replace` or `keep`; of the others it fills what is empty."""
     header_row: Mapped[int | None]
     """The number of the row that names the columns, as a person told; None: as the words of the rows tell."""
     checked: Mapped[dict[str, Any] | None] = mapped_column(Json, info=PLAIN | {"derived": True})

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.people.addresses import Address, read_address
-from crm.people.merging import Person, Row, Spot, grants_mail, merge
+from crm.people.merging import REPLACING, Person, Row, Rules, Spot, grants_mail, merge
 from crm.people.models import City, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
 from crm.people.places import Whereabouts, cities_for, locate
@@ -31,10 +31,13 @@ def take_in(session: Session, data: ContactIn) -> Taken:
     return take_in_many(session, [data])[0]
 
 
-def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int | None = None) -> list[Taken]:
+def take_in_many(
+    session: Session, rows: Sequence[ContactIn], *, import_id: int | None = None, rules: Rules = REPLACING
+) -> list[Taken]:
     """Add or complete people, in the order of the rows; a second identical call writes nothing.
 
-    Rows that share an address are one person: the first replaces what differs, those after it fill what is empty.
+    Rows that share an address are one person: the first replaces what differs, if ``rules`` say so; those after it fill what is
+    empty.
     Refused rows say why: address_invalid, address_of_other_person (its name is clearly another, or its addresses are of
     several people), suppressed (the person left, or is blocked). Raises Unavailable(suppression_key_missing): without that key
     nobody who left would be known.
@@ -50,7 +53,7 @@ def take_in_many(session: Session, rows: Sequence[ContactIn], *, import_id: int 
         known = look_up(session, [row for row in batch if isinstance(row, Row)], import_id=import_id)
         for person in known.people:
             person.is_told = person.is_told or person.id in told
-        taken += _take_batch(session, batch, known, places, import_id)
+        taken += _take_batch(session, batch, known, places, import_id, rules)
         told |= {person.id for person in known.people if person.is_told and person.id is not None}
     return taken
 
@@ -65,7 +68,7 @@ def take_in_as_new(session: Session, data: ContactIn) -> Taken:
     known = Known()
     if isinstance(row, Row):
         judge(session, known, row.hashes)
-    return _take_batch(session, [row], known, places, None)[0]
+    return _take_batch(session, [row], known, places, None, REPLACING)[0]
 
 
 class _Places:
@@ -123,13 +126,15 @@ def _read_row(session: Session, data: ContactIn) -> Row | str:
     return Row(data, list(addresses.values()), [keys.suppression_hash(key) for key in addresses])
 
 
-def _take_batch(session: Session, batch: list[Row | str], known: Known, places: _Places, import_id: int | None) -> list[Taken]:
-    results = [_refused(row) if isinstance(row, str) else _take(known, row, places) for row in batch]
+def _take_batch(
+    session: Session, batch: list[Row | str], known: Known, places: _Places, import_id: int | None, rules: Rules
+) -> list[Taken]:
+    results = [_refused(row) if isinstance(row, str) else _take(known, row, places, rules) for row in batch]
     write_people(session, known.people, import_id=import_id, suppressed=known.reasons.keys())
     return [result.taken() for result in results]
 
 
-def _take(known: Known, row: Row, places: _Places) -> _Result:
+def _take(known: Known, row: Row, places: _Places, rules: Rules) -> _Result:
     person = _find(known, row, places)
     if isinstance(person, _Result):
         return person
@@ -143,7 +148,7 @@ def _take(known: Known, row: Row, places: _Places) -> _Result:
         known.people.append(person)
         if not row.addresses:
             known.by_name.setdefault(name_key(row.data), []).append(person)
-    changed, warnings = merge(person, row, places)
+    changed, warnings = merge(person, row, places, rules)
     known.by_key.update((address.key, person) for address in row.addresses if address.key in person.addresses)
     person.has_left = person.has_left or _leaving(known, row)
     if any(address_hash in known.reasons for address_hash in row.hashes):

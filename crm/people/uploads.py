@@ -45,7 +45,7 @@ def upload(session: Session, body: bytes, file_name: str) -> Import:
     if seen.problem is not None and not seen.header[1]:
         raise seen.problem
     if (earlier := earlier_like(session, made, seen.header[1])) is not None:
-        made.chosen = earlier.chosen
+        made.chosen, made.rules = earlier.chosen, earlier.rules
         session.flush()
     return made
 

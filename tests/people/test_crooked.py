@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from crm.database import Database
 from crm.errors import CrmError
-from crm.people import columns, imports
+from crm.people import columns, contacts, imports
 from crm.people.full_names import split_surnames_first
 from crm.people.imports import Layout
 from crm.people.models import Contact, RowStatus
+from crm.people.schemas import ContactIn
 from crm.people.spreadsheets import open_spreadsheet, sheet_names
 
 
@@ -251,3 +252,33 @@ def test_understands_one_cell_that_holds_several_things(database: Database) -> N
 )
 def test_tells_surnames_before_names(text: str, parts: tuple[str, str, str | None]) -> None:
     assert split_surnames_first(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("rules", "phone", "city", "tags", "given_names"),
+    [
+        ({}, "+1 555 0100", "Chicago", {"uno", "dos"}, "Ana"),
+        ({"phone": "replace", "city": "replace", "full_name": "replace"}, "+1 555 0199", "Dallas", {"uno", "dos"}, "Ana María"),
+        ({"tags": "keep", "phone": "keep", "region": "keep", "city": "replace"}, "+1 555 0100", "Chicago", {"uno"}, "Ana"),
+    ],
+)
+def test_a_column_fills_replaces_or_does_not_touch(
+    database: Database, rules: dict[str, str], phone: str, city: str, tags: set[str], given_names: str
+) -> None:
+    known = ContactIn(
+        given_names="Ana", first_surname="Núñez", emails=["ana@example.org"], phone="+1 555 0100", city="Chicago", tags=["uno"]
+    )
+    with database.session() as session:
+        contacts.take_in(session, known)
+    headers = ["Nombre completo", "Correo", "Teléfono", "Ciudad", "Etiquetas", "Título"]
+    body = text([headers, ["Ana María Núñez", "ana@example.org", "+1 555 0199", "Dallas", "dos", "Mtra."]], ";", "utf-8")
+    layout = Layout(rules=rules)
+    with database.session() as session:
+        number = imports.begin(session, body, "l.csv", layout=layout).id
+    imports.run(database, number, body)
+    with database.session(write=False) as session:
+        out = contacts.to_out(contacts.get(session, 1))
+    assert (out.phone, out.city and out.city.name, set(out.tags), out.given_names) == (phone, city, tags, given_names)
+    assert out.academic_title == "Mtra.", "what was empty is filled"
+    again = imports.check(database, body, "l.csv", layout=layout)
+    assert again.counts["unchanged"] == 1

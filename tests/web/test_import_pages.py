@@ -380,9 +380,10 @@ def test_a_page_says_what_is_not_read(visit: Visitor, database: Database) -> Non
 def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     body = b"Quien;Donde;Correo\nAna;Chicago;ana@example.org\n"
-    taken(client, database, body, **{"column.0": "full_name", "column.1": "city"})
+    taken(client, database, body, **{"column.0": "full_name", "column.1": "city", "rule.1": "replace"})
     again = upload(client, body.replace(b"ana@", b"eva@").replace(b"Ana", b"Eva"), "otra.csv").text
     assert "se leen como entonces" in again
     assert fields_of(again)["column.1"] == "city"
+    assert fields_of(again)["rule.1"] == "replace"
     other = upload(client, b"Quien;Lugar;Correo\nLuz;Dallas;luz@example.org\n", "tercera.csv").text
     assert "se leen como entonces" not in other
