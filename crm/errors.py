@@ -202,6 +202,8 @@ SENTENCES: dict[str, str] = {
     "import_file_changed": "El archivo no es el mismo con el que empezó esta importación. Use el archivo original.",
     "sheet_not_found": "Ese libro no tiene esa hoja. Elija otra.",
     "column_field_unknown": "Una columna se indicó con un dato que no existe. Elija uno de la lista.",
+    "import_row_not_found": "Esa fila no está en la importación.",
+    "import_row_settled": "Esta fila ya no se puede corregir aquí: entró, la importación se deshizo o sus datos ya se borraron.",
     "import_not_checked": "Esta importación cambió desde que se revisó, o ya comenzó. Recargue la página.",
     "import_not_done": "Esta importación todavía no termina.",
     "import_undone": "Esta importación ya se deshizo.",

@@ -32,7 +32,7 @@ from crm.mailing.drain import Way
 from crm.mailing.models import Notice, Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import drain
-from crm.people import uploads
+from crm.people import imports, uploads
 from crm.people.models import Import
 from crm.staff import clients
 
@@ -303,6 +303,7 @@ def tidy(database: Database) -> None:
     with database.session() as session:
         clients.forget_answers(session)
         uploads.forget_old(session)
+        imports.forget_rows(session)
     _forget_finished()
 
 

@@ -18,7 +18,7 @@ from crm import clock, history
 from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
-from crm.people import imports, uploads
+from crm.people import imports, mending, uploads
 from crm.people.columns import MANY, limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
@@ -32,6 +32,7 @@ from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STA
 IMPORTS_MOST = 20
 PASTED_MOST = 900_000
 COLUMNS_MOST = 1_000
+CELL_MOST = 5_000
 ROWS_MOST = 100
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet program would take for a formula at the beginning of a cell."""
@@ -40,6 +41,7 @@ NUMBERED = re.compile(r"\((\d{1,4})\)$")
 
 router = APIRouter()
 ImportId = Annotated[int, Path(ge=1, lt=2**31)]
+RowNumber = Annotated[int, Path(ge=1, lt=2**31)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 
 
@@ -274,19 +276,54 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
         "foreseen": import_results.foresee(session, started.id) if may_undo else None,
         "written": import_results.count_written(session, started.id) if is_over else 0,
         "until": import_results.until(started),
+        "forgotten": started.started_at + imports.ROWS_KEPT_FOR,
         "wrong": "",
     }
 
 
 @router.get("/importar/{import_id}/filas")
 def rows(
-    request: Request, session: SessionOf, import_id: ImportId, estado: RowStatus | None = None, cursor: Cursor = None
+    request: Request,
+    session: SessionOf,
+    import_id: ImportId,
+    estado: RowStatus | None = None,
+    cursor: Cursor = None,
+    entro: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
 ) -> Response:
     """What became of each row, in the order of the file, of one status or of all."""
     started = imports.get(session, import_id)
     found, following = imports.results(session, import_id, status=estado, cursor=cursor, limit=ROWS_MOST)
-    context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following}
+    entered = imports.result_of(session, import_id, entro) if entro is not None else None
+    context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following, "entered": entered}
     return page(request, "imports/rows.html", {**context, "statuses": ROW_STATUSES})
+
+
+@router.get("/importar/{import_id}/filas/{number}")
+def row(request: Request, session: SessionOf, import_id: ImportId, number: RowNumber) -> Response:
+    """A row that did not enter, to be mended."""
+    started = imports.get(session, import_id)
+    return _row(request, session, started, number, {}, None)
+
+
+@router.post("/importar/{import_id}/filas/{number}")
+def mend_row(request: Request, session: SessionOf, import_id: ImportId, number: RowNumber, form: Posted) -> Response:
+    """Try it again as it was mended; what it says is kept, whether or not it enters."""
+    texts = {cell.index: text_of(form, f"cell.{cell.index}")[:CELL_MOST] for cell in mending.cells_of(session, import_id, number)}
+    told = mending.mend(session, import_id, number, texts)
+    if told.status is RowStatus.REFUSED:
+        return _row(request, session, imports.get(session, import_id), number, texts, told)
+    return RedirectResponse(f"/importar/{import_id}/filas?estado=refused&entro={number}", status_code=303)
+
+
+def _row(
+    request: Request, session: Session, started: Import, number: int, texts: dict[int, str], told: imports.RowResult | None
+) -> Response:
+    if told is not None and told.values is None:  # what we were asked to forget is not shown again
+        return RedirectResponse(f"/importar/{started.id}/filas?estado=refused", status_code=303)
+    cells = mending.cells_of(session, started.id, number)
+    told = told or imports.result_of(session, started.id, number)
+    context = {"started": started, "number": number, "cells": cells, "told": told, "texts": texts}
+    return page(request, "imports/row.html", context, status=422 if texts else 200)
 
 
 @router.post("/importar/{import_id}/rechazadas")

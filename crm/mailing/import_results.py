@@ -169,7 +169,7 @@ def _is_in_a_send() -> sa.ColumnElement[bool]:
 
 def _is_changed(import_id: int) -> sa.ColumnElement[bool]:
     """Whether anything but the import itself touched a person: a change, a consent, an exclusion, another import."""
-    why = f"Importación {import_id}"
+    why = imports.why(import_id)
     return sa.or_(
         sa.exists().where(Change.root == "contact", Change.root_id == Contact.id, sa.func.coalesce(Change.why, "") != why),
         sa.exists().where(Consent.contact_id == Contact.id, sa.func.coalesce(Consent.import_id, 0) != import_id),

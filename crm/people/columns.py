@@ -133,6 +133,15 @@ class Columns:
         return values
 
     @property
+    def labels(self) -> dict[int, str]:
+        """Under which name `values` tells each column that may be kept."""
+        labels: dict[int, str] = {}
+        for index, header in enumerate(self.headers):
+            if index not in self.forbidden:
+                labels[index] = header if header and header not in labels.values() else f"{header} ({index + 1})".strip()
+        return labels
+
+    @property
     def matched(self) -> dict[str, str]:
         """``{"field": "header"}``; several headers are joined by a comma."""
         return {name: ", ".join(self.headers[index] for index in indexes) for name, indexes in self.indexes.items()}

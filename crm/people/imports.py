@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
@@ -32,6 +32,7 @@ from crm.people.taking_in import take_in_many
 BATCH = 1_000
 """Rows of one transaction: short enough that nobody waits for it, long enough that its commit costs little."""
 
+ROWS_KEPT_FOR = timedelta(days=30)
 ROWS_KEPT = 10_000
 """Most rows that a check tells one by one; of the others it tells how many there are."""
 
@@ -243,16 +244,21 @@ def run(
     if accepted.sha256 != started.sha256:
         raise Conflict("import_file_changed", field="file")
     consents, done = _basis_of(started).consents(), started.rows_done
-    why = f"Importación {import_id}"
+    reason = why(import_id)
     for batch in _batches(islice(accepted.rows, done, None)):
-        with _collector_at_rest(), database.session(actor=actor, why=why) as session:
+        with _collector_at_rest(), database.session(actor=actor, why=reason) as session:
             _claim(session, import_id, done, len(batch))
             _write(session, import_id, _take(session, accepted.columns, batch, consents, started))
         done += len(batch)
         if progress:
             progress(done)
-    with database.session(actor=actor, why=why) as session:
+    with database.session(actor=actor, why=reason) as session:
         return _finish(session, import_id, done)
+
+
+def why(import_id: int) -> str:
+    """The reason that the history tells of what an import changes."""
+    return f"Importación {import_id}"
 
 
 def _claim(session: Session, import_id: int, done: int, count: int) -> None:
@@ -364,6 +370,11 @@ def _take(
     ]
 
 
+def take_row(session: Session, started: Import, columns: Columns, row: Row) -> RowResult:
+    """Take in one row of an import under its basis and rules."""
+    return _take(session, columns, [row], _basis_of(started).consents(), started)[0]
+
+
 def _result(columns: Columns, number: int, cells: list[str], built: Built, taken: Taken | None) -> RowResult:
     """What to tell of a row: why it was refused, else the first thing to review."""
     if taken is None:
@@ -389,6 +400,17 @@ def _count(results: Sequence[RowResult]) -> dict[str, int]:
     return {status.value: counted[status] for status in RowStatus}
 
 
+def forget_rows(session: Session) -> None:
+    """Rows that did not enter, or were to be reviewed, are kept as they came for `ROWS_KEPT_FOR`: to be mended, no longer."""
+    old = sa.select(Import.id).where(Import.started_at < clock.now() - ROWS_KEPT_FOR)
+    session.execute(
+        sa.update(ImportRow)
+        .where(ImportRow.import_id.in_(old), sa.cast(ImportRow.values, sa.String) != "null")
+        .values(values=None)
+        .execution_options(synchronize_session=False)
+    )
+
+
 # --- what became of it -----------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +432,13 @@ def results(
         wanted = wanted.where(ImportRow.status == status)
     rows, following = keyset_page(session, wanted, [ImportRow.number], cursor=cursor, limit=limit)
     return [_stored(row[0], headers) for row in rows], following
+
+
+def result_of(session: Session, import_id: int, number: int) -> RowResult | None:
+    """What became of one row of a finished or cut import; None when it has no such row."""
+    wanted = sa.select(ImportRow).where(ImportRow.import_id == import_id, ImportRow.number == number)
+    row = session.scalars(wanted).first()
+    return _stored(row, get(session, import_id).columns) if row is not None else None
 
 
 def _stored(row: ImportRow, headers: dict[str, str]) -> RowResult:

@@ -103,6 +103,8 @@ PAGES: dict[str, Access] = {
     "POST /importar/{import_id}": needs(Right.IMPORT),
     "GET /importar/{import_id}/avance": needs(Right.IMPORT),
     "GET /importar/{import_id}/filas": needs(Right.IMPORT),
+    "GET /importar/{import_id}/filas/{number}": needs(Right.IMPORT),
+    "POST /importar/{import_id}/filas/{number}": needs(Right.IMPORT),
     "POST /importar/{import_id}/rechazadas": needs(Right.IMPORT),
     "POST /importar/{import_id}/deshacer": needs(Right.IMPORT),
     "GET /segmentos": needs(Right.VIEW),

@@ -72,6 +72,7 @@ class Site:
             "/ajustes", "/ajustes/personas", "/ajustes/correo", "/ajustes/claves", self.invitation, "/entrar/invitacion/usada",
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",
             "/importar", "/importar/1", "/importar/2", "/importar/3", "/importar/3/filas", "/importar/3/filas?estado=refused",
+            "/importar/3/filas/5",
             "/no-existe", "/p/baja/desconocido",
         ]  # fmt: skip
 

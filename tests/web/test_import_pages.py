@@ -4,10 +4,12 @@ import csv
 import html
 import io
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 import xlsxwriter
 from starlette.testclient import TestClient
 
@@ -20,7 +22,7 @@ from crm.history import Action, Change
 from crm.mailing import import_results, segments
 from crm.mailing.segment_rules import parse
 from crm.people import contacts, imports, uploads
-from crm.people.models import Consent, Contact, Import, ImportState
+from crm.people.models import Consent, Contact, Import, ImportRow, ImportState, RowStatus
 from crm.people.schemas import ContactPatch
 from crm.people.taking_in import take_in
 from crm.staff.models import Role
@@ -387,3 +389,69 @@ def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, data
     assert fields_of(again)["rule.1"] == "replace"
     other = upload(client, b"Quien;Lugar;Correo\nLuz;Dallas;luz@example.org\n", "tercera.csv").text
     assert "se leen como entonces" not in other
+
+
+CROOKED = (
+    b"Nombre completo;Correo;Ciudad;Notas\n"
+    b"Ana N\xc3\xba\xc3\xb1ez;ana arroba example.org;Chicago;vino\nEva R\xc3\xados;eva@example.org;Dallas;\n"
+)
+
+
+def test_a_refused_row_is_mended_on_the_page(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    started = taken(client, database, CROOKED, **STATED)
+    assert started.counts["refused"] == 1
+    listed = client.get("/importar/1/filas?estado=refused").text
+    assert 'href="/importar/1/filas/2"' in listed
+    shown = client.get("/importar/1/filas/2").text
+    assert 'value="ana arroba example.org"' in shown
+    assert "Esta columna no se importa." in shown, "what is not taken in is shown, and cannot be changed"
+    still = client.post(
+        "/importar/1/filas/2", data={**csrf_of(client), "cell.0": "Ana Núñez", "cell.1": "otra cosa", "cell.2": "Austin"}
+    )
+    assert still.status_code == 422
+    assert "Todavía no entra." in still.text
+    assert 'value="otra cosa"' in still.text
+    entered = client.post(
+        "/importar/1/filas/2", data={**csrf_of(client), "cell.0": "Ana Núñez", "cell.1": "ana@example.org", "cell.2": "Austin"}
+    )
+    assert "La fila 2 entró." in entered.text
+    with database.session(write=False) as session:
+        now = imports.get(session, 1)
+        assert (now.counts["created"], now.counts["refused"]) == (2, 0)
+        ana = contacts.get(session, session.scalars(sa.select(Contact.id).where(Contact.given_names == "Ana")).one())
+        out = contacts.to_out(ana)
+        assert out.city is not None
+        assert out.city.name == "Austin"
+        assert session.scalars(sa.select(Consent.evidence).where(Consent.contact_id == ana.id)).one() == STATED["evidence"]
+        assert session.scalars(sa.select(ImportRow.values).where(ImportRow.number == 2)).one() is None
+        in_segment = import_results.segment_of(session, 1)
+        assert in_segment is not None
+        assert segments.count(session, parse(in_segment.rule)) == 2
+    again = client.post("/importar/1/filas/2", data={**csrf_of(client), "cell.1": "ana@example.org"})
+    assert again.status_code == 409
+    assert client.get("/importar/1/filas/99").status_code == 404
+
+
+def test_a_mended_row_goes_when_the_import_is_undone(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, CROOKED)
+    client.post("/importar/1/filas/2", data={**csrf_of(client), "cell.0": "Ana", "cell.1": "ana@example.org", "cell.2": ""})
+    client.post("/importar/1/deshacer", data={**csrf_of(client), "numero": "2"})
+    with database.session(write=False) as session:
+        now = imports.get(session, 1)
+        assert now.undone is not None
+        assert now.undone["removed"] == 2
+    assert client.get("/importar/1/filas/3").status_code == 409
+
+
+def test_rows_are_forgotten_after_thirty_days(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, CROOKED)
+    for days, kept in ((29, 1), (31, 0)):
+        with time_machine.travel(clock.now() + timedelta(days=days)), database.session() as session:
+            imports.forget_rows(session)
+            rows = session.scalars(sa.select(ImportRow.values).where(ImportRow.status == RowStatus.REFUSED)).all()
+            assert sum(values is not None for values in rows) == kept
+    assert client.get("/importar/1/filas/2").status_code == 409
+    assert "Corregir" not in client.get("/importar/1/filas?estado=refused").text
