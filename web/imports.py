@@ -18,7 +18,7 @@ from crm import clock, history
 from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
-from crm.people import imports, mending, uploads
+from crm.people import contacts, imports, mending, uploads
 from crm.people.columns import MANY, limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
@@ -295,6 +295,7 @@ def rows(
     found, following = imports.results(session, import_id, status=estado, cursor=cursor, limit=ROWS_MOST)
     entered = imports.result_of(session, import_id, entro) if entro is not None else None
     context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following, "entered": entered}
+    context["namesakes"] = contacts.names_of(session, [one.contact_id for one in found if one.code == "possible_duplicate"])
     return page(request, "imports/rows.html", {**context, "statuses": ROW_STATUSES})
 
 

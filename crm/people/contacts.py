@@ -1,6 +1,6 @@
 """Contacts: the people of the Red, one by one and in lists. Many at once come in through `taking_in.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, selectinload
@@ -61,6 +61,12 @@ def get(session: Session, contact_id: int) -> Contact:
     if found is None:
         raise NotFound("contact_not_found")
     return found
+
+
+def names_of(session: Session, ids: Iterable[int | None]) -> dict[int, str]:
+    """The whole names of people, by id; those who are not there are left out."""
+    wanted = select(Contact).where(Contact.id.in_({number for number in ids if number is not None}))
+    return {contact.id: display_name(contact) for contact in session.scalars(wanted)}
 
 
 def change(session: Session, contact_id: int, data: ContactPatch, *, version: int | None = None) -> Contact:

@@ -47,6 +47,7 @@ _FIELDS = {
     "city_unknown": "city",
     "country_unknown": "country",
     "country_differs_from_city": "country",
+    "possible_duplicate": "given_names",
     "post_without_organization": "post",
 }
 """The field that a code of `taking_in.take_in_many` speaks of."""

@@ -13,7 +13,7 @@ from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.people.addresses import Address, read_address
 from crm.people.merging import REPLACING, Person, Row, Rules, Spot, grants_mail, merge
-from crm.people.models import City, RowStatus, SuppressionReason
+from crm.people.models import City, Contact, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
 from crm.people.places import Whereabouts, cities_for, locate
 from crm.people.schemas import ContactIn, Taken
@@ -131,7 +131,26 @@ def _take_batch(
 ) -> list[Taken]:
     results = [_refused(row) if isinstance(row, str) else _take(known, row, places, rules) for row in batch]
     write_people(session, known.people, import_id=import_id, suppressed=known.reasons.keys())
+    if import_id is not None:
+        _note_namesakes(session, [result for result in results if result.status is RowStatus.CREATED])
     return [result.taken() for result in results]
+
+
+def _note_namesakes(session: Session, created: Sequence["_Result"]) -> None:
+    """Warn of who came in beside a person of the same names and city under another address: perhaps the same, never joined by
+    itself."""
+    told = {one.person.id: one for one in created if one.person is not None and one.person.city_id is not None}
+    keys = sa.select(Contact.sort_key).where(Contact.id.in_(told))
+    alike = sa.select(Contact.id, Contact.sort_key, Contact.city_id).where(
+        Contact.sort_key.in_(keys), Contact.sort_key != "", Contact.city_id.is_not(None), Contact.blocked_at.is_(None)
+    )
+    groups: dict[tuple[str, int | None], list[int]] = {}
+    for contact_id, key, city_id in session.execute(alike) if told else ():
+        groups.setdefault((key, city_id), []).append(contact_id)
+    for ids in groups.values():
+        for contact_id in ids if len(ids) > 1 else ():
+            if contact_id in told:
+                told[contact_id].warnings.append("possible_duplicate")
 
 
 def _take(known: Known, row: Row, places: _Places, rules: Rules) -> _Result:

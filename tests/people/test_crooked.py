@@ -282,3 +282,18 @@ def test_a_column_fills_replaces_or_does_not_touch(
     assert out.academic_title == "Mtra.", "what was empty is filled"
     again = imports.check(database, body, "l.csv", layout=layout)
     assert again.counts["unchanged"] == 1
+
+
+def test_people_alike_are_told_and_not_joined(database: Database) -> None:
+    with database.session() as session:
+        contacts.take_in(session, ContactIn(given_names="Ana", first_surname="Núñez", emails=["ana@example.org"], city="Chicago"))
+    rows = [
+        ["Nombre", "Primer apellido", "Correo", "Ciudad"],
+        ["Ana", "Nuñez", "otra@example.org", "Chicago"],
+        ["Ana", "Núñez", "tercera@example.org", "Dallas"],
+        ["Luz", "Vega", "luz@example.org", "Austin"],
+        ["Luz", "Vega", "luz2@example.org", "Austin"],
+    ]
+    checked = check(database, rows)
+    assert checked.counts["created"] == 4
+    assert [(row.number, row.code) for row in checked.rows] == [(number, "possible_duplicate") for number in (2, 4, 5)]
