@@ -192,8 +192,8 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
 
     def _last_word(self, ask: _Ask, mail: M, *, is_first: bool) -> Reply | None:
         """What a line that broke says of a mail."""
-        if mail.is_begun:
-            return Reply(Step.MESSAGE, 0)
+        if mail.is_begun:  # at most one of a connection, and of that one nothing has left before it is written
+            return None if self._unwritten else Reply(Step.MESSAGE, 0)
         if mail.refusal is not None:
             return mail.refusal
         patience_ended = ask is _MAIL and self.accepted > 0 and not self._timed_out
@@ -351,9 +351,9 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
     def _write(self) -> None:
         """Let the content leave, after the words of all connections that had something to say were read: both go quicker in a row
         (measured: a quarter), since the kernel's work between takes the processor's caches with it."""
-        words, self._unwritten = self._unwritten, ()
         if self.is_open:
-            self.transport.writelines(words)
+            self.transport.writelines(self._unwritten)
+            self._unwritten = ()
 
     def _judged(self, mail: M, code: int, text: str) -> None:
         if code == 250 and (self._unwritten or _unsent(self.transport, self._behind)):

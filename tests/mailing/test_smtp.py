@@ -115,6 +115,28 @@ def test_is_in_doubt_when_the_line_breaks_after_the_content() -> None:
     assert len(server.accepted) == 1
 
 
+def test_is_sure_that_nothing_left_of_a_content_that_was_only_about_to_be_written() -> None:
+    """The line breaks by our own doing just after the last question whether the mail may leave."""
+
+    class Breaking(Given):
+        exchange: Exchange[Outgoing]
+
+        def begun(self, mail: Outgoing) -> bool:
+            asyncio.get_running_loop().call_soon(self.exchange.transport.abort)
+            return super().begun(mail)
+
+    async def conversation(relay: RelayAddress, source: Breaking) -> None:
+        source.exchange = await connect(relay, source, timeouts=QUICK)
+        source.exchange.go_on()
+        await asyncio.wait_for(source.exchange.closed, 5)
+
+    source = Breaking([Outgoing("red@example.org", "ana@example.org", for_the_wire(MAIL))])
+    with running() as server:
+        asyncio.run(conversation(server.relay, source))
+    assert source.told == {"ana@example.org": None}
+    assert server.accepted == []
+
+
 def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:
     with running(MailServer(on_data=lambda _: "299 perhaps")) as server:
         assert judge(hand_over(server.relay, "ana@example.org")[0]).verdict is Verdict.IN_DOUBT
