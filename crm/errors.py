@@ -179,6 +179,7 @@ SENTENCES: dict[str, str] = {
     "alt_text_missing": "Falta el texto alternativo: diga en una oración qué muestra la imagen.",
     "full_text_missing": "Falta el texto completo: escriba todo lo que el material dice, para quien no puede verlo.",
     # imports
+    "document_not_kept": "Una celda traía un documento de identidad (CURP o clave de elector). No se leyó ni se guardó.",
     "possible_duplicate": "Ya hay una persona con este nombre en esta ciudad, con otra dirección. Entra aparte; revise si es la "
     "misma.",
     "phone_in_exponent": "La hoja de cálculo guardó solo el principio del teléfono (por ejemplo 5.55E+09). Dé a la columna "

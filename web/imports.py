@@ -32,7 +32,6 @@ from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STA
 IMPORTS_MOST = 20
 PASTED_MOST = 900_000
 COLUMNS_MOST = 1_000
-CELL_MOST = 5_000
 ROWS_MOST = 100
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet program would take for a formula at the beginning of a cell."""
@@ -139,13 +138,23 @@ def _read(form: FormData, started: Import) -> Typed:
     shown = min(number_of(form, "columns") or 0, COLUMNS_MOST)
     chosen = [text_of(form, f"column.{number}") or None for number in range(shown)]
     told = ((name, text_of(form, f"rule.{number}")) for number, name in enumerate(chosen) if name)
-    rules = {name: word for name, word in told if word in RULES}
-    header = number_of(form, "header")
+    rules = {name: word if word in RULES else "fill" for name, word in told}
+    header, shown_header = number_of(form, "header"), number_of(form, "shown_header")
+    is_sheet_shown = text_of(form, "shown_sheet") == (sheet or "")
     # Another sheet, or another row of titles, has other columns: what was chosen for the last ones says nothing of it.
-    is_as_shown = text_of(form, "shown_sheet") == (sheet or "") and header == number_of(form, "shown_header")
+    is_as_shown = is_sheet_shown and header == shown_header
+    if header == shown_header:
+        header = number_of(form, "told_header")  # nobody touched it
+    if not is_sheet_shown:
+        header = None
     kept = chosen if chosen and is_as_shown else None
     return Typed(
-        Layout(sheet, kept if kept is not None or not is_as_shown else started.chosen, header, rules),
+        Layout(
+            sheet,
+            kept if kept is not None or not is_as_shown else started.chosen,
+            header,
+            rules if set(rules.values()) != {"fill"} else {},
+        ),
         is_stated=text_of(form, "basis") == "stated",
         purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
         evidence=text_of(form, "evidence")[:2000],
@@ -207,8 +216,10 @@ def _checked(request: Request, import_id: int, typed: Typed, *, again: bool) -> 
 
 def _form(request: Request, session: Session, started: Import, typed: Typed, status: int = 200) -> Response:
     look = uploads.look(session, started, typed.layout)
-    fields = list(typed.layout.chosen if typed.layout.chosen is not None else look.guessed)
     headers = look.header[1]
+    like = uploads.earlier_like(session, started, headers)
+    chosen = typed.layout.chosen if typed.layout.chosen is not None else like.chosen if like else None
+    fields = list(chosen if chosen is not None else look.guessed)
     fields += [None] * (len(headers) - len(fields))
     problems = dict(typed.problems)
     if look.problem is not None and "file" not in problems:
@@ -220,7 +231,7 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "look": look,
         "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
         "columns": list(zip(headers, fields, look.examples, strict=False)),
-        "like": uploads.earlier_like(session, started, headers),
+        "like": like,
         "fields": IMPORT_FIELDS,
         "rules": RULES,
         "many": MANY,
@@ -277,6 +288,7 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
         "written": import_results.count_written(session, started.id) if is_over else 0,
         "until": import_results.until(started),
         "forgotten": started.started_at + imports.ROWS_KEPT_FOR,
+        "are_kept": clock.now() < started.started_at + imports.ROWS_KEPT_FOR,
         "wrong": "",
     }
 
@@ -309,7 +321,8 @@ def row(request: Request, session: SessionOf, import_id: ImportId, number: RowNu
 @router.post("/importar/{import_id}/filas/{number}")
 def mend_row(request: Request, session: SessionOf, import_id: ImportId, number: RowNumber, form: Posted) -> Response:
     """Try it again as it was mended; what it says is kept, whether or not it enters."""
-    texts = {cell.index: text_of(form, f"cell.{cell.index}")[:CELL_MOST] for cell in mending.cells_of(session, import_id, number)}
+    cells = mending.cells_of(session, import_id, number)
+    texts = {cell.index: text_of(form, f"cell.{cell.index}") for cell in cells if cell.is_read}
     told = mending.mend(session, import_id, number, texts)
     if told.status is RowStatus.REFUSED:
         return _row(request, session, imports.get(session, import_id), number, texts, told)

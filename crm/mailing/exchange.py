@@ -174,7 +174,7 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
             is_answered = True
         if is_answered and self._expected:  # not before: who drips a reply byte by byte has no more time for it than others
             self._wait()
-        if len(self._heard) + sum(map(len, self._words)) > REPLY_LIMIT:
+        if len(self._heard) + sum(len(words) + 4 for words in self._words) > REPLY_LIMIT:
             self._hang_up()
         return None
 
@@ -356,8 +356,8 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
             self._unwritten = ()
 
     def _judged(self, mail: M, code: int, text: str) -> None:
-        if code == 250 and (self._unwritten or _unsent(self.transport, self._behind)):
-            self.source.ended(mail, Reply(Step.MESSAGE, 0, "250 before all of the content had left"))
+        if self._unwritten or (code == 250 and _unsent(self.transport, self._behind)):
+            self.source.ended(mail, Reply(Step.MESSAGE, 0, f"{code} before all of the content had left"))
             return self._hang_up()
         self.source.ended(mail, Reply(Step.MESSAGE, code, text))
         self.accepted += code == 250

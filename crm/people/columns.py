@@ -26,7 +26,8 @@ second_surname: segundoapellido apellidomaterno materno apellido2 secondsurname 
 surnames: apellidos apellido surname surnames lastname lastnames familyname
 full_name: nombrecompleto nombreyapellidos nombreyapellido nombresyapellidos nombredelapersona persona contacto fullname
     contactname contact person
-surnames_first: apellidosynombres apellidosynombre apellidoynombre apellidosnombres apellidosnombre nombreporapellidos
+surnames_first: nombrecompletoapellidosprimero nombrecompletoporapellidos
+    apellidosynombres apellidosynombre apellidoynombre apellidosnombres apellidosnombre nombreporapellidos
     lastnamefirstname surnameandname
 preferred_name: nombrepreferido nombredeuso comoprefierequelellamen comoquierequelellamen apodo preferredname nickname
 treatment: trato tratamiento saludo treatment salutation
@@ -36,7 +37,8 @@ emails: correo correos correoelectronico correoselectronicos email emails mail d
     correoinstitucional emailaddress primaryemail secondaryemail workemail personalemail
 phone: telefono telefonos tel celular movil whatsapp telefonocelular telefonomovil numerodetelefono phone phonenumber mobile
     cellphone
-city: ciudad localidad ciudadderesidencia ciudaddondevive ciudaddondereside city town cityofresidence
+city: ciudad localidad ciudadderesidencia ciudaddondevive ciudaddondereside ciudadestadopais ciudadestadoypais ciudadypais
+    ciudadpais ciudadyestado ciudadestado city town cityofresidence citystatecountry citystate
 region: estado provincia region entidad entidadfederativa estadoprovincia provinciaestado estadooprovincia state province
     stateprovince stateorprovince
 country: pais paisderesidencia paisdondevive paisdondereside clavedelpais country countryofresidence countrycode
@@ -80,19 +82,22 @@ _SECTORS = {
     LeaderSector.CULTURE: "culture|cultura|cultural|arte|artes|arte y cultura",
 }
 _SECTOR_OF = {word: sector for sector, words in _SECTORS.items() for word in words.split("|")}
-_FORBIDDEN_PARTS = (
-    "curp", "claveelector", "clavedeelector", "claveine", "credencialine", "credencialparavotar", "folioelectoral",
-    "partidopolitico", "afiliacion", "militan", "simpatizante", "intenciondevoto", "sentidodelvoto", "preferenciaelectoral",
-    "preferenciapolitica", "porquienvoto", "politicalparty", "partyaffiliation", "votingintention", "migratori", "immigration",
-    "indocumentad",
-)  # fmt: skip
-_FORBIDDEN = frozenset(
-    {"ine", "ife", "ocr", "cic", "partido", "party", "voto", "vote", "votacion", "visa", "tipodevisa", "greencard"}
+_FORBIDDEN = re.compile(
+    r"\bcurp\b|\bclave (de |del )?(elector|ine|ife)\b|^(ine|ife|ocr|cic)( ine| ife)?( \d+)?$"
+    r"|\b(credencial|folio|numero|num|no|nro|registro|seccion|vigencia) (\w+ ){0,2}(ine|ife|elector|electoral|votar)\b"
+    r"|\b(intencion|sentido|modalidad|preferencia|tendencia) (\w+ ){0,2}(voto|votacion|electoral|politica)\b"
+    r"|^(el |su )?(voto|votos|vote|votacion)( (en )?\d+)?$|\bpor quien (voto|vota|votaria)\b|\bvot(o|aste|aria) por\b|\bvoting\b"
+    r"|\bpartidos?\b|\bpart(y|isan)\b|\bmilitan\w*|\bsimpatizantes?\b|\bafiliacion (politica|partidista|electoral)\b"
+    r"|\b(estatus|status|situacion|condicion|calidad|estado|estancia) (\w+ )?(migratori[ao]|legal|visa)\b"
+    r"|\bmigratory\b|\bimmigration\b|\bvisa\b|\bindocumentad[ao]s?\b|\bgreen ?card\b|\bresidencia permanente\b"
 )
-"""Headers of what the Red must not hold: identity documents of voters, party, vote, migratory status (Ley General de Protección de
-Datos Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs)."""
-_DOCUMENT = re.compile(r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z\d]\d|[A-Z]{6}\d{8}[HM]\d{3}")
+"""Headers of what the Red must not hold: documents of voters, party, vote, migratory status (Ley General de Protección de Datos
+Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs). In small letters,
+words parted by one space."""
+_DOCUMENT = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-ZÑ]{5}[A-Z\d]\d|[A-ZÑ]{6}\d{8}[HM]\d{3}")
 """A CURP or a clave de elector: each has 18 signs."""
+_DIGITS = re.compile(r"\d\W{0,3}\d\W{0,3}\d")
+_SIGNS = re.compile(r"[\W_]+")
 _IN_EXPONENT = re.compile(r"[+-]?\d+(?:[.,]\d+)?[eE]\+?\d{1,3}")
 _YES = frozenset({"si", "yes", "y", "s", "true", "verdadero", "1", "x", "lider", "leader"})
 _NO = frozenset({"no", "n", "false", "falso", "0", "ninguno", "ninguna", "none"})
@@ -121,20 +126,15 @@ class Columns:
         return None
 
     def values(self, cells: Sequence[str]) -> dict[str, str]:
-        """A row as it came, under its headers; columns without a header, or with the same one, are told apart by number. What must
-        not be read is not kept either."""
-        values: dict[str, str] = {}
-        for number, cell in enumerate(cells, start=1):
-            if number - 1 in self.forbidden or _is_document(cell):
-                continue
-            header = self.headers[number - 1] if number <= len(self.headers) else ""
-            if cell:
-                values[header if header and header not in values else f"{header} ({number})".strip()] = cell
-        return values
+        """A row as it came, under the names of `labels`. What must not be read is not kept either."""
+        labels = self.labels
+        told = ((index, cell) for index, cell in enumerate(cells) if cell and index not in self.forbidden and not is_document(cell))
+        return {labels.get(index, f"({index + 1})"): cell for index, cell in told}
 
     @property
     def labels(self) -> dict[int, str]:
-        """Under which name `values` tells each column that may be kept."""
+        """Under which name `values` tells each column that may be kept: its header; one without, or with that of another, has its
+        number too."""
         labels: dict[int, str] = {}
         for index, header in enumerate(self.headers):
             if index not in self.forbidden:
@@ -207,18 +207,25 @@ def forbidden(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> frozense
     found = {index for index, header in enumerate(headers) if _is_forbidden(header)}
     for index in range(max(map(len, rows), default=0)):
         cells = [row[index] for row in rows if index < len(row) and row[index].strip()]
-        if 2 * sum(map(_is_document, cells)) > len(cells):
+        if 2 * sum(map(is_document, cells)) > len(cells):
             found.add(index)
     return frozenset(found)
 
 
 def _is_forbidden(header: str) -> bool:
-    word = _word(_tidy(header))
-    return word in _FORBIDDEN or any(part in word for part in _FORBIDDEN_PARTS)
+    return _FORBIDDEN.search(" ".join(re.findall(r"\w+", search_key(_tidy(header)).replace("_", " ")))) is not None
 
 
-def _is_document(cell: str) -> bool:
-    return len(cell) >= 18 and _DOCUMENT.fullmatch(cell.strip().upper()) is not None
+def is_document(cell: str) -> bool:
+    """Whether a cell holds a CURP or a clave de elector, however it is parted or in what it is wrapped."""
+    if len(cell) < 18 or _DIGITS.search(cell) is None:
+        return False
+    return _DOCUMENT.search(_SIGNS.sub("", unicodedata.normalize("NFKC", cell).upper())) is not None
+
+
+def shown_header(cell: str) -> str:
+    """A header as it may be shown and kept: a row of the list that was taken for one may hold a document."""
+    return "" if is_document(cell) else _tidy(cell)
 
 
 def guess(headers: Sequence[str], not_read: frozenset[int] = frozenset()) -> list[str | None]:
@@ -238,7 +245,7 @@ def match(headers: Sequence[str], chosen: Sequence[str | None] | None = None, no
 
     Errors: no_header, no_person_column, column_repeated (names the headers), column_field_unknown.
     """
-    shown = [_tidy(header) for header in headers]
+    shown = [shown_header(header) for header in headers]
     if chosen is not None:
         return _as_chosen(shown, chosen, not_read)
     indexes: dict[str, list[int]] = {}
@@ -307,7 +314,7 @@ def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] 
     """A row as `ContactIn`, with the consents that the file states for everyone. Never raises: a fault is told in `Built`."""
     warnings: list[tuple[str, str]] = []
     try:
-        values = _values(_texts(columns, cells), warnings)
+        values = _values(_texts(columns, cells, warnings), warnings)
         if not (values.get("given_names") or values.get("first_surname") or values.get("emails")):
             return Built(None, "row_without_person", "given_names", warnings)
         return Built(ContactIn(**values, consents=list(consents)), warnings=warnings)
@@ -317,7 +324,7 @@ def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] 
         return Built(None, *_fault_of(error), warnings)
 
 
-def _texts(columns: Columns, cells: Sequence[str]) -> dict[str, list[str]]:
+def _texts(columns: Columns, cells: Sequence[str], warnings: list[tuple[str, str]]) -> dict[str, list[str]]:
     """The cells that say something, by field."""
     count = len(cells)
     texts: dict[str, list[str]] = {}
@@ -327,7 +334,8 @@ def _texts(columns: Columns, cells: Sequence[str]) -> dict[str, list[str]]:
             if not text:
                 continue
             text = _tidy(text)
-            if _is_document(text):
+            if is_document(text):
+                warnings.append(("document_not_kept", name))
                 continue
             if text and (len(text) > _LONGEST_NOTHING or text.lower() not in _NOTHING):
                 texts.setdefault(name, []).append(text)

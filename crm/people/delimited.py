@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
-from crm.errors import CrmError, InvalidInput
+from crm.errors import CrmError, InvalidInput, TooLarge
 from crm.people.columns import fields_named, header_at
+from crm.people.workbooks import SHEET_COLUMNS
 
 _CHUNK = 2**20
 _SNIFFED_BYTES = 2**16
@@ -19,12 +20,12 @@ _DELIMITERS = (",", ";", "\t", "|")
 _NOT_TEXT = (b"PK\x03\x04", b"%PDF-", b"\xd0\xcf\x11\xe0", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"{\\rtf")
 _UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _LETTERS_OF_CP850 = re.compile(
-    rb"[A-Za-z][\x81\x82\x90\xa0-\xa5]|[\x81\x82\x90\xa0-\xa5][A-Za-z]|[A-Z][\xb5\xd6\xe0\xe9]|[\xb5\xd6\xe0\xe9][A-Z]"
+    rb"[A-Za-z][\x81\x82\x90\xa1-\xa5]|[\x81\x82\x90\xa1-\xa5][A-Za-z]|[A-Z][\xb5\xd6\xe0]|[\xb5\xd6\xe0][A-Z]"
 )
-"""Accented letters of Spanish as the consoles of DOS wrote them, beside a letter: in cp1252 the same bytes are signs of money or
-small letters among capitals."""
+"""Accented letters of Spanish as the consoles of DOS wrote them, beside a letter: in cp1252 the same bytes are signs of money and
+the like. Left out is what stands there often enough: the space that does not break (DOS: á), é among capitals (Ú)."""
 _LETTERS_OF_CP1252 = re.compile(
-    rb"[a-z][\xe1\xe9\xed\xf3\xfa\xf1\xfc]|[A-Z][\xc1\xc9\xcd\xd3\xda\xd1\xdc]|[\xe1\xe9\xed\xf3\xfa\xf1][a-z]"
+    rb"[A-Za-z][\xe1\xe9\xed\xf3\xfa\xf1\xfc]|[A-Z][\xc1\xc9\xcd\xd3\xda\xd1\xdc]|[\xe1\xe9\xed\xf3\xfa\xf1][A-Za-z]"
 )
 _LIMIT_OF_CSV = "field larger than field limit"
 """How the reader of the standard library says that a cell is over `csv.field_size_limit`."""
@@ -47,8 +48,12 @@ def _read_wide(file: IO[bytes]) -> tuple[str, str]:
     digest, decoder = hashlib.sha256(), getincrementaldecoder("utf-16")()
     for chunk in chunks(file):
         digest.update(chunk)
-        if not _decodes(decoder, chunk):
-            raise InvalidInput("sheet_encoding_unknown", field="file")
+        try:
+            text = decoder.decode(chunk)
+        except UnicodeDecodeError as error:
+            raise InvalidInput("sheet_encoding_unknown", field="file") from error
+        if "\0" in text:
+            raise InvalidInput("sheet_not_what_it_says", field="file")
     if not _decodes(decoder, b"", final=True):
         raise InvalidInput("sheet_encoding_unknown", field="file")
     return "utf-16", digest.hexdigest()
@@ -117,7 +122,9 @@ def rows(file: IO[bytes], encoding: str, delimiter: str) -> Iterator[tuple[int, 
         number = 0
         try:
             for number, cells in enumerate(csv.reader(text, delimiter=delimiter, strict=True), start=1):
-                yield number, cells
+                if any(map(str.strip, cells[SHEET_COLUMNS:])):
+                    raise TooLarge("sheet_too_wide", field="file", limit=SHEET_COLUMNS)
+                yield number, cells[:SHEET_COLUMNS]
         except csv.Error as error:
             raise (_cell_too_long if _LIMIT_OF_CSV in str(error) else _malformed)(number + 1) from error
 

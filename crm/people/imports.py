@@ -325,13 +325,11 @@ def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
 
 def below_header(rows: Iterator[Row], told: int | None) -> tuple[Row, Iterator[Row]]:
     """The row that names the columns, as a person told by its number or as its words do, and the rows below it."""
+    if told is not None:
+        return next((row for row in rows if row[0] >= told), (0, [])), rows
     first = list(islice(rows, HEADER_WITHIN))
-    if told is None:
-        place = header_at([cells for _, cells in first])
-    else:
-        place = next((place for place, (number, _) in enumerate(first) if number >= told), 0)
-    header = first[place] if first else (0, [])
-    return header, chain(first[place + 1 :], rows)
+    place = header_at([cells for _, cells in first])
+    return first[place] if first else (0, []), chain(first[place + 1 :], rows)
 
 
 def _read_through(source: Source, file_name: str, layout: Layout) -> None:
@@ -385,6 +383,7 @@ def _result(columns: Columns, number: int, cells: list[str], built: Built, taken
     codes: list[tuple[str, str | None]] = (
         [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
     )
+    codes.sort(key=lambda told: told[0] != "possible_duplicate")  # of several things to review this is the one to be told
     if taken.status is RowStatus.CREATED and built.data and not built.data.emails:
         codes.append(("email_missing", "emails"))
     if not codes:

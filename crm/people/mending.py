@@ -27,7 +27,7 @@ class Cell:
 def cells_of(session: Session, import_id: int, number: int) -> list[Cell]:
     """The cells of a refused row that count or say something; errors: those of `mend`."""
     started, row = _refused(session, import_id, number)
-    columns, values = _columns(started, row), row.values or {}
+    columns, values = _columns(started), row.values or {}
     read = {index for places in columns.indexes.values() for index in places}
     told = (Cell(index, label, str(values.get(label, "")), index in read) for index, label in columns.labels.items())
     return [cell for cell in told if cell.is_read or cell.text]
@@ -37,11 +37,11 @@ def mend(session: Session, import_id: int, number: int, texts: Mapping[int, str]
     """Try a refused row again with other cells, by their places; it enters, or is refused for what it now says.
 
     Errors: import_not_found, import_row_not_found, import_row_settled (it entered meanwhile, the import was undone or still runs,
-    or its values are not kept).
+    or was given by command, or its values are not kept).
     """
     started, row = _refused(session, import_id, number)
     session.info["why"] = imports.why(import_id)  # so that it goes with the others when the import is undone
-    columns = _columns(started, row)
+    columns = _columns(started)
     kept = {label: text for label, text in (row.values or {}).items() if label not in columns.labels.values()}
     cells = [""] * len(columns.headers)
     for index, label in columns.labels.items():
@@ -65,13 +65,13 @@ def _refused(session: Session, import_id: int, number: int) -> tuple[Import, Imp
     row = session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).first()
     if row is None:
         raise NotFound("import_row_not_found")
-    is_open = started.state is ImportState.DONE and started.undone_at is None
+    is_open = started.state is ImportState.DONE and started.undone_at is None and started.checked is not None
     if not is_open or row.status is not RowStatus.REFUSED or row.values is None:
         raise Conflict("import_row_settled")
     return started, row
 
 
-def _columns(started: Import, row: ImportRow) -> Columns:
-    """The columns of its file; of one taken in by command only those are known that its row fills."""
-    headers = list(started.checked["headers"]) if started.checked else list(row.values or {})
-    return match(headers, started.chosen if started.checked else None, forbidden(headers, []))
+def _columns(started: Import) -> Columns:
+    """The columns of its file, as its page read them."""
+    headers = list((started.checked or {})["headers"])
+    return match(headers, started.chosen, forbidden(headers, []))

@@ -46,12 +46,12 @@ class Rules:
 
     @classmethod
     def told(cls, by_field: Mapping[str, str]) -> "Rules":
-        """Of what a person chose for the columns of a list, by the field of each; of two for one kind the more careful one."""
+        """Of what a person chose for the columns of a list, by the field of each; of several for one kind the most careful one."""
+        careful = [Rule.KEEP, Rule.FILL, Rule.REPLACE]
         others: dict[str, Rule] = {}
         for name, word in by_field.items():
-            kind, rule = _KIND.get(name, name), Rule(word)
-            if others.get(kind) is not Rule.KEEP:
-                others[kind] = rule
+            kind = _KIND.get(name, name)
+            others[kind] = min(Rule(word), others.get(kind, Rule(word)), key=careful.index)
         return cls(Rule.FILL, others)
 
     def replaces(self, person: "Person", kind: str) -> bool:
@@ -203,7 +203,9 @@ def _merge_place(person: Person, told: Spot, rules: Rules, warnings: list[str]) 
     differs = bool(told.country and person.country and told.country != person.country)
     only_fills = not rules.replaces(person, "place")
     if told.city_id is not None or told.city_as_typed:
-        is_settled = person.city_id is not None or person.city_as_typed is not None or differs
+        # What was typed of an unknown city settles nothing against a city that is known now.
+        typed = person.city_as_typed is not None and (told.city_id is None or person.is_told)
+        is_settled = person.city_id is not None or typed or differs
         if not (is_settled and only_fills):
             person.city_id = told.city_id
             person.city_as_typed = None if told.city_id is not None else told.city_as_typed

@@ -10,6 +10,8 @@ import xlrd
 from crm.errors import InvalidInput, TooLarge
 from crm.people.workbooks import SHEET_COLUMNS, Hidden
 
+SHEETS = 50
+"""Most sheets of a workbook: each is laid out to be looked at, and many may be the same one under other names."""
 MAGIC = b"\xd0\xcf\x11\xe0"
 
 
@@ -18,9 +20,13 @@ def _opened(body: bytes) -> Iterator[Any]:
     """The workbook; sheet_not_what_it_says for whatever the reader stumbles over in a broken file."""
     try:
         book = xlrd.open_workbook(file_contents=body, on_demand=True, formatting_info=True, ragged_rows=True, logfile=io.StringIO())
+    except MemoryError:
+        raise
     except Exception as error:  # the library tells a broken file by many kinds of errors, of its own and of the language
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
     with book:
+        if book.nsheets > SHEETS:
+            raise TooLarge("sheet_unpacks_too_large", field="file", limit=300)
         yield book
 
 
@@ -34,6 +40,8 @@ def look(body: bytes) -> Hidden:
 def _read(book: Any) -> list[Any]:
     try:
         return list(book.sheets())
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
 

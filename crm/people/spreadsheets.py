@@ -1,29 +1,31 @@
 """Spreadsheets as a stream of rows of text: workbooks (.xlsx, .ods, .xls) by their stored values, text in the encodings and
 delimiters of the trade.
 
-A file is what its bytes say, not what its name says; what does not fit is refused before a single cell is believed.
+A file is what its bytes say, not what its name says; what does not fit is refused before a single cell is believed. Workbooks are
+read in a process of their own (`apart`), because no check beforehand knows all that a hostile one can ask of its reader.
 """
 
 import hashlib
 import io
+import json
+import shutil
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
 from pathlib import Path, PurePath
+from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 from xml.etree import ElementTree
 
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
-
-from crm.errors import CrmError, InvalidInput, TooLarge
+from crm.errors import InvalidInput, TooLarge
 from crm.people import delimited, old_workbooks
-from crm.people.workbooks import SHEET_ROWS, Hidden, check_content, check_part
+from crm.people.workbooks import Hidden, check_content, check_part
 
 Source = Path | bytes
-Value = int | float | str | bool | time | date | datetime | timedelta
 Row = tuple[int, list[str]]
 """The row's number as the spreadsheet shows it (from 1) and its cells."""
 Kind = Literal["csv", "xlsx", "ods", "xls"]
@@ -66,10 +68,8 @@ class Spreadsheet:
         """Rows that hold something, in order, header included; sheet_malformed and sheet_cell_too_long name the row that breaks."""
         if self.kind == "csv":
             rows: Iterable[Row] = _text_rows(self)
-        elif self.kind == "xls":
-            rows = _as_text(old_workbooks.rows(_bytes(self.source), self.sheet))
         else:
-            rows = _as_text(_packed_rows(self.source, self.sheet))
+            rows = ((row[0], row[1]) for row in _apart(self.source, "rows", self.kind, *([self.sheet] if self.sheet else [])))
         return ((number, cells) for number, cells in rows if any(map(str.strip, cells)))
 
     @property
@@ -107,10 +107,6 @@ def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -
 def _opened(source: Source) -> Iterator[IO[bytes]]:
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         yield file
-
-
-def _bytes(source: Source) -> bytes:
-    return source if isinstance(source, bytes) else source.read_bytes()
 
 
 def _is_text_in_disguise(suffix: str, file: IO[bytes]) -> bool:
@@ -216,11 +212,35 @@ class _Counted:
 
 
 def _accept_old(source: Source, file: IO[bytes]) -> Spreadsheet:
-    return Spreadsheet(source, _sha256(file), "xls", hidden=old_workbooks.look(_bytes(source)))
+    sha256 = _sha256(file)
+    (told,) = _apart(source, "look", "xls")
+    return Spreadsheet(source, sha256, "xls", hidden={name: tuple(rows) for name, rows in told.items()})
 
 
-def _too_many_rows() -> CrmError:
-    return TooLarge("sheet_too_large", field="file", limit=f"{SHEET_ROWS:,}")
+# --- read apart --------------------------------------------------------------------------------------------------------------
+
+
+def _apart(source: Source, *asked: str) -> Iterator[Any]:
+    """What `apart` tells, line by line; TooLarge(sheet_unpacks_too_large) when its memory or its time ended."""
+    with _opened(source) as file, TemporaryFile() as given:
+        shutil.copyfileobj(file, given)  # a file of the system's, which the other process reads at its own pace
+        given.seek(0)
+        reader = subprocess.Popen(  # noqa: S603  # our own program; what was asked is never a program's name
+            [sys.executable, "-m", "crm.people.apart", *asked], stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        with reader:
+            try:
+                for line in reader.stdout or ():
+                    told = json.loads(line)
+                    if isinstance(told, dict) and "error" in told:
+                        raise (TooLarge if told["too_large"] else InvalidInput)(
+                            told["error"], field=told["field"], **told["details"]
+                        )
+                    yield told
+                if reader.wait():
+                    raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
+            finally:
+                reader.kill()
 
 
 def sheet_names(accepted: Spreadsheet) -> list[str]:
@@ -229,51 +249,5 @@ def sheet_names(accepted: Spreadsheet) -> list[str]:
         return []
     if accepted.kind == "xls":
         return list(accepted.hidden)
-    try:
-        with _opened(accepted.source) as file, CalamineWorkbook.from_filelike(file) as book:
-            return [sheet.name for sheet in book.sheets_metadata if _is_seen(sheet)]
-    except CalamineError as error:
-        raise InvalidInput("sheet_not_what_it_says", field="file") from error
-
-
-def _is_seen(sheet: Any) -> bool:
-    return sheet.visible is SheetVisibleEnum.Visible and sheet.typ is SheetTypeEnum.WorkSheet
-
-
-def _packed_rows(source: Source, name: str | None) -> Iterator[tuple[int, list[Value]]]:
-    try:
-        with _opened(source) as file, CalamineWorkbook.from_filelike(file) as book:
-            rows = _sheet_of(book, name).iter_rows()
-    except (CalamineError, StopIteration) as error:
-        raise InvalidInput("sheet_not_what_it_says", field="file") from error
-    return enumerate(rows, start=1)
-
-
-def _as_text(rows: Iterable[tuple[int, list[Value]]]) -> Iterator[Row]:
-    for number, cells in rows:
-        if number > SHEET_ROWS + 1:
-            raise _too_many_rows()
-        yield number, [text_of(cell) for cell in cells]
-
-
-def _sheet_of(book: CalamineWorkbook, name: str | None) -> CalamineSheet:
-    """The sheet of a name, or the first one that a person sees on opening the file; InvalidInput(sheet_not_found)."""
-    seen = [index for index, sheet in enumerate(book.sheets_metadata) if _is_seen(sheet) and name in (None, sheet.name)]
-    if name is not None and not seen:
-        raise InvalidInput("sheet_not_found", field="sheet")
-    return book.get_sheet_by_index(next(iter(seen)))
-
-
-def text_of(value: Value) -> str:
-    """A stored value as text: whole numbers without a fraction, days and instants in ISO 8601, truth as sí or no."""
-    if isinstance(value, str):
-        return value.replace("\0", "")
-    if isinstance(value, bool):
-        return "sí" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.0f}" if value.is_integer() else repr(value)
-    if isinstance(value, datetime):
-        return value.date().isoformat() if value.time() == time() else value.isoformat(" ", "seconds")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    return str(value)
+    (told,) = _apart(accepted.source, "look", accepted.kind)
+    return list(told)

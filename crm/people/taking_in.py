@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.people.addresses import Address, read_address
+from crm.people.likeness import folded_names
 from crm.people.merging import REPLACING, Person, Row, Rules, Spot, grants_mail, merge
 from crm.people.models import City, Contact, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
@@ -140,9 +141,9 @@ def _note_namesakes(session: Session, created: Sequence["_Result"]) -> None:
     """Warn of who came in beside a person of the same names and city under another address: perhaps the same, never joined by
     itself."""
     told = {one.person.id: one for one in created if one.person is not None and one.person.city_id is not None}
-    keys = sa.select(Contact.sort_key).where(Contact.id.in_(told))
-    alike = sa.select(Contact.id, Contact.sort_key, Contact.city_id).where(
-        Contact.sort_key.in_(keys), Contact.sort_key != "", Contact.city_id.is_not(None), Contact.blocked_at.is_(None)
+    mine = sa.select(folded_names, Contact.city_id).where(Contact.id.in_(told), folded_names != "").subquery()
+    alike = sa.select(Contact.id, folded_names, Contact.city_id).where(
+        Contact.city_id.in_(sa.select(mine.c[1])), folded_names.in_(sa.select(mine.c[0])), Contact.blocked_at.is_(None)
     )
     groups: dict[tuple[str, int | None], list[int]] = {}
     for contact_id, key, city_id in session.execute(alike) if told else ():

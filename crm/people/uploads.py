@@ -16,7 +16,7 @@ from crm.database import Database, search_key
 from crm.errors import Conflict, CrmError
 from crm.files import StoredFile
 from crm.people import imports
-from crm.people.columns import HEADER_WITHIN, forbidden, guess, match
+from crm.people.columns import HEADER_WITHIN, forbidden, guess, is_document, match, shown_header
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, ImportState, Purpose
 from crm.people.spreadsheets import MEDIA_TYPES, Row, open_spreadsheet, sheet_names
@@ -42,10 +42,10 @@ def upload(session: Session, body: bytes, file_name: str) -> Import:
     session.add(made)
     session.flush()
     seen = look(session, made, imports.AS_IT_IS)
-    if seen.problem is not None and not seen.header[1]:
+    if seen.problem is not None and not seen.header[1] and len(seen.sheets) < 2:
         raise seen.problem
     if (earlier := earlier_like(session, made, seen.header[1])) is not None:
-        made.chosen, made.rules = earlier.chosen, earlier.rules
+        made.chosen = earlier.chosen
         session.flush()
     return made
 
@@ -76,16 +76,16 @@ def look(session: Session, started: Import, layout: Layout) -> Look:
     accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet)
     sheets = sheet_names(accepted)
     try:
-        first = list(islice(accepted.rows(), HEADER_WITHIN + imports.SAMPLE))
+        first = list(islice(accepted.rows(), HEADER_WITHIN))
+        header, below = imports.below_header(accepted.rows(), layout.header)
+        rows = [cells for _, cells in islice(below, imports.SAMPLE)]
     except CrmError as error:
         return Look(sheets, problem=error)
-    header, below = imports.below_header(iter(first), layout.header)
-    rows = [cells for _, cells in below]
     not_read = forbidden(header[1], rows[: imports.SAMPLE])
     examples = [
         []
         if place in not_read
-        else list(islice((cells[place] for cells in rows if place < len(cells) and cells[place].strip()), EXAMPLES))
+        else list(islice((cells[place] for cells in rows if place < len(cells) and _is_shown(cells[place])), EXAMPLES))
         for place in range(len(header[1]))
     ]
     problem = None
@@ -93,13 +93,18 @@ def look(session: Session, started: Import, layout: Layout) -> Look:
         match(header[1], layout.chosen, not_read)
     except CrmError as error:
         problem = error
-    above = [row for row in first if row[0] < header[0]]
+    above = [(number, list(map(shown_header, cells))) for number, cells in first if number < header[0]]
+    header = (header[0], list(map(shown_header, header[1])))
     return Look(sheets, header, above, guess(header[1], not_read), not_read, examples, accepted.hidden_rows, problem)
+
+
+def _is_shown(cell: str) -> bool:
+    return bool(cell.strip()) and not is_document(cell)
 
 
 def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
     """The newest import before this one, taken in from a file with the same headers: the same office sends its list again."""
-    before = sa.select(Import).where(Import.id < started.id, Import.state == ImportState.DONE, Import.checked.is_not(None))
+    before = sa.select(Import).where(Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None))
     wanted = _same_for_all(headers)
     for one in session.scalars(before.order_by(Import.id.desc()).limit(EARLIER)):
         if _same_for_all((one.checked or {}).get("headers", [])) == wanted:

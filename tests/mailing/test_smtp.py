@@ -115,26 +115,37 @@ def test_is_in_doubt_when_the_line_breaks_after_the_content() -> None:
     assert len(server.accepted) == 1
 
 
-def test_is_sure_that_nothing_left_of_a_content_that_was_only_about_to_be_written() -> None:
-    """The line breaks by our own doing just after the last question whether the mail may leave."""
+@pytest.mark.parametrize("words", [None, b"550 5.7.1 no\r\n", b"250 2.0.0 ok\r\n"])
+def test_is_sure_of_a_content_that_was_only_about_to_be_written(words: bytes | None) -> None:
+    """Between the last question whether a mail may leave and its writing the line breaks, or the server answers what it has not
+    seen: nothing of the content leaves any more, and of two only the first is told of."""
 
-    class Breaking(Given):
+    class Hasty(Given):
         exchange: Exchange[Outgoing]
 
         def begun(self, mail: Outgoing) -> bool:
-            asyncio.get_running_loop().call_soon(self.exchange.transport.abort)
+            asyncio.get_running_loop().call_soon(self.happens)
             return super().begun(mail)
 
-    async def conversation(relay: RelayAddress, source: Breaking) -> None:
+        def happens(self) -> None:
+            if words is None:
+                self.exchange.transport.abort()
+            else:
+                self.exchange.get_buffer(-1)[: len(words)] = words
+                self.exchange.buffer_updated(len(words))
+
+    async def conversation(relay: RelayAddress, source: Hasty) -> None:
         source.exchange = await connect(relay, source, timeouts=QUICK)
         source.exchange.go_on()
         await asyncio.wait_for(source.exchange.closed, 5)
 
-    source = Breaking([Outgoing("red@example.org", "ana@example.org", for_the_wire(MAIL))])
+    mails = [Outgoing("red@example.org", f"{name}@example.org", for_the_wire(MAIL)) for name in ("ana", "luz")]
+    source = Hasty(mails[:1] if words is None else mails)
     with running() as server:
         asyncio.run(conversation(server.relay, source))
-    assert source.told == {"ana@example.org": None}
     assert server.accepted == []
+    told = source.told["ana@example.org"]
+    assert told is None if words is None else (told is not None and judge(told).verdict is Verdict.IN_DOUBT)
 
 
 def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:

@@ -1,6 +1,9 @@
 """Lists as offices send them: old workbooks, other alphabets, titles above the header, hidden rows, what the Red must not hold."""
 
 import io
+import resource
+import struct
+import time
 import zipfile
 from contextlib import suppress
 from typing import Any
@@ -12,12 +15,14 @@ import xlsxwriter
 import xlwt  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
+from xlwt import CompoundDoc
 
 from crm.database import Database
 from crm.errors import CrmError
-from crm.people import columns, contacts, imports
+from crm.people import columns, contacts, imports, old_workbooks
 from crm.people.full_names import split_surnames_first
 from crm.people.imports import Layout
+from crm.people.merging import Rule, Rules
 from crm.people.models import Contact, RowStatus
 from crm.people.schemas import ContactIn
 from crm.people.spreadsheets import open_spreadsheet, sheet_names
@@ -168,8 +173,9 @@ def test_a_broken_old_workbook_is_refused_in_a_sentence(rubbish: bytes, place: i
     body = whole[:place] + rubbish + whole[place + len(rubbish) :]
     rows = []
     with suppress(CrmError):  # and nothing else
-        rows = list(open_spreadsheet(body, "l.xls").rows())
-    assert all(isinstance(cell, str) for _, cells in rows for cell in cells)
+        old_workbooks.look(body)
+        rows = list(old_workbooks.rows(body, None))
+    assert [number for number, _ in rows] == list(range(1, len(rows) + 1))
 
 
 def test_the_row_of_the_header_may_be_told() -> None:
@@ -297,3 +303,179 @@ def test_people_alike_are_told_and_not_joined(database: Database) -> None:
     checked = check(database, rows)
     assert checked.counts["created"] == 4
     assert [(row.number, row.code) for row in checked.rows] == [(number, "possible_duplicate") for number in (2, 4, 5)]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp850"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Ana Núñez", "José Peña", "Lucía Ibáñez"],
+        ["MARÍA LÓPEZ", "JOSÉ NÚÑEZ", "RAÚL PÉREZ", "ÓSCAR GARCÍA"],
+        ["Álvaro Ríos", "Íñigo Güemes", "Óscar Muñoz", "Úrsula Peña"],
+        ["Sofía"],
+        ["¿Quién? ¡Él! Beatriz Zúñiga"],
+    ],
+)
+def test_tells_windows_from_dos(names: list[str], encoding: str) -> None:
+    body = text([["Nombre"], *([name] for name in names)], ";", encoding)
+    assert [cells[0] for _, cells in open_spreadsheet(body, "l.csv").rows()][1:] == names
+
+
+@pytest.mark.parametrize("names", [["JOSé NúñEZ", "ANDRéS PéREZ"], ["Ana\xa0Lopez", "Eva\xa0de\xa0la\xa0Cruz", "Peña"]])
+def test_is_not_misled_by_capitals_and_spaces_of_windows(names: list[str]) -> None:
+    body = text([["Nombre"], *([name] for name in names)], ";", "cp1252")
+    assert [cells[0] for _, cells in open_spreadsheet(body, "l.csv").rows()][1:] == names
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "CURP", "Clave de elector", "CLAVE_ELECTOR", "Credencial de elector", "Credencial para votar",
+        "Número de INE", "No. INE", "Folio INE", "IFE/INE", "INE", "Sección electoral", "Partido",
+        "Partido al que pertenece", "Militancia", "Afiliación política", "Intención de voto", "Modalidad de voto",
+        "¿Votó en 2024?", "Voto 2024", "Por quién votó", "Preferencia electoral", "Estatus migratorio",
+        "Situación migratoria", "Estatus legal", "Estatus de visa", "Tipo de visa", "Immigration status",
+    ],
+)  # fmt: skip
+def test_knows_what_the_red_must_not_hold(header: str) -> None:
+    assert columns.forbidden([header], []) == {0}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Nombre", "Correo", "Estado", "Estatus", "Afiliación institucional", "Organización migratoria",
+        "Registro en la Red Voto Chilango", "Correo de Voto Chilango", "Número de teléfono", "Partida",
+        "Vino al taller", "Folio de registro", "Sección del periódico", "Situación laboral", "Cinemas",
+        "Clave de país",
+    ],
+)  # fmt: skip
+def test_reads_what_only_looks_like_it(header: str) -> None:
+    assert columns.forbidden([header], []) == frozenset()
+
+
+def test_of_several_columns_of_one_kind_the_most_careful_rule_holds() -> None:
+    told = Rules.told({"given_names": "replace", "first_surname": "fill", "country": "keep", "city": "replace", "phone": "replace"})
+    assert told.others == {"names": Rule.FILL, "place": Rule.KEEP, "phone": Rule.REPLACE}
+
+
+def test_a_known_city_fills_the_place_of_words_that_were_not_understood(database: Database) -> None:
+    headers, places = ["Nombre", "Correo", "Ciudad"], ["Springfild de los Montes", "Springfield, Illinois"]
+    for place in places:
+        body = text([headers, ["Ana", "ana@example.org", place]], ";", "utf-8")
+        with database.session() as session:
+            number = imports.begin(session, body, "l.csv").id
+        imports.run(database, number, body)
+    with database.session(write=False) as session:
+        out = contacts.to_out(contacts.get(session, 1))
+    assert out.city is not None
+    assert out.city.name == "Springfield"
+
+
+def test_a_namesake_is_told_whatever_the_accents(database: Database) -> None:
+    rows = [["Nombre", "Primer apellido", "Correo", "Ciudad"], ["Ana", "Núñez", "ana@example.org", "Chicago"]]
+    checked = check(database, [*rows, ["Ana", "Nunez", "ana.n@example.org", "Chicago"]])
+    assert [row.code for row in checked.rows] == ["possible_duplicate"] * 2
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [("Ciudad, estado, país", "city"), ("Ciudad/Estado/País", "city"), ("Nombre completo (apellidos primero)", "surnames_first")],
+)
+def test_understands_the_header_of_one_cell_that_holds_several_things(header: str, field: str) -> None:
+    assert columns.field_of(header) == field
+
+
+def repeated(cell: str, inside: str = "", row: str = "") -> str:
+    return f"<table:table-row {row}><table:table-cell {cell}>{inside}</table:table-cell></table:table-row>"
+
+
+def widened(body: bytes, name: str, content: bytes) -> bytes:
+    """An archive with another part."""
+    packed = io.BytesIO(body)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
+
+
+FAR = 'office:value="1" table:number-columns-repeated="9999999"'
+"""A cell that the check beforehand takes for empty and its reader does not."""
+MANY = 'table:number-rows-repeated="5000"'
+LONG = f"<text:p>{'x' * 2000}</text:p>"
+BOMBS = {
+    "text said ten million times": open_document(
+        ROWS,
+        tail=repeated('office:value-type="string" table:number-columns-repeated="100"', LONG, 'table:number-rows-repeated="99990"'),
+    ),
+    "cells that only look empty": open_document(ROWS, tail=repeated(FAR, row=MANY)),
+    "one kind in the clothes of another": widened(
+        open_document(ROWS, tail=repeated(f'office:value-type="float" {FAR}', row=MANY)),
+        "xl/workbook.xml",
+        b"<workbook/>",
+    ),
+    "an archive within the comment of another": (lambda bomb, good: bomb[:-2] + len(good).to_bytes(2, "little") + good)(
+        open_document(ROWS, tail=repeated(FAR, row=MANY)), open_document(ROWS)[:-2] + (5).to_bytes(2, "little") + b"x"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_workbook_that_asks_for_gigabytes_is_refused_and_nobody_else_suffers(kind: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(CrmError) as raised:
+        list(open_spreadsheet(BOMBS[kind], "l.xlsx" if kind.startswith("one kind") else "l.ods").rows())
+    assert raised.value.code in {"sheet_unpacks_too_large", "sheet_too_wide", "sheet_too_large"}
+    assert raised.value.sentence
+    assert time.monotonic() - began < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2**20, "in kilobytes: its own process took it, not this one"
+
+
+def old_book_of_many_names(sheets: int) -> bytes:
+    """An .xls in which many names stand for one sheet, with one number far out."""
+    sheet = _record(0x809, struct.pack("<HHHHII", 0x600, 0x10, 0, 0, 0, 0)) + _record(
+        0x203, struct.pack("<HHHd", 65535, 255, 0, 1.0)
+    )
+    sheet += _record(0x0A)
+    names = [f"H{number:03}".encode() for number in range(sheets)]
+    head = _record(0x809, struct.pack("<HHHHII", 0x600, 5, 0, 0, 0, 0)) + _record(0x42, struct.pack("<H", 1200))
+    place = len(head) + sum(len(name) + 12 for name in names) + 4
+    for name in names:
+        head += _record(0x85, struct.pack("<IBBBB", place, 0, 0, len(name), 0) + name)
+    written = io.BytesIO()
+    CompoundDoc.XlsDoc().save(written, head + _record(0x0A) + sheet)
+    return written.getvalue()
+
+
+def _record(kind: int, data: bytes = b"") -> bytes:
+    return struct.pack("<HH", kind, len(data)) + data
+
+
+def test_an_old_workbook_of_a_thousand_sheets_is_refused() -> None:
+    with pytest.raises(CrmError, match="sheet_unpacks_too_large"):
+        open_spreadsheet(old_book_of_many_names(200), "l.xls")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"CURP: {CURP}", f"\u200b{CURP}", "NULA 900101 MDFXXX 09", "NULA-900101-MDFXXX-09", f"{CURP}.", f"'{CURP}",
+        "ＮＵＬＡ９００１０１ＭＤＦＸＸＸ０９", f"{CURP}/{CURP}", "ÑULA900101MDFXXX09", "NZLPAN 90010109 M 100",
+    ],
+)  # fmt: skip
+def test_knows_a_document_in_any_wrapping(cell: str) -> None:
+    assert columns.is_document(cell)
+
+
+def test_keeps_no_document_of_a_list_without_header(database: Database) -> None:
+    body = f"Ana Ruiz;ana@example.org;{CURP}\nEva Paz;mala;{CURP}\n".encode()
+    checked = imports.check(database, body, "l.csv", layout=Layout(chosen=["full_name", "emails", None]))
+    assert checked.columns.not_read == ["Columna 3"]
+    assert CURP not in f"{checked}"
+
+
+def test_refuses_what_no_database_can_keep() -> None:
+    for body in ("Nombre\tCorreo\nA\0na\ta\n".encode("utf-16"), "Nombre\n".encode("utf-32")):
+        with pytest.raises(CrmError, match="sheet_not_what_it_says"):
+            open_spreadsheet(body, "l.txt")
+    with pytest.raises(CrmError, match="sheet_too_wide"):
+        list(open_spreadsheet(b"Nombre,Correo" + b",x" * 200 + b"\nAna,a\n", "l.csv").rows())

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from crm.errors import CrmError
 from crm.people import spreadsheets
-from crm.people.spreadsheets import Row, open_spreadsheet, text_of
+from crm.people.apart import text_of
+from crm.people.spreadsheets import Row, open_spreadsheet
 from crm.people.workbooks import SHEET_ROWS
 
 HEADER = ["Nombre", "Primer apellido", "Correo"]

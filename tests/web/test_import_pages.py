@@ -355,7 +355,6 @@ def test_the_row_of_the_header_is_corrected_on_the_page(visit: Visitor, database
     client = visit(Role.COORDINATION)
     upload(client, b"Contacto;Correo\nNombre;Correo\nAna;ana@example.org\n")
     shown = press(client, 1, "sheet", header="2").text
-    assert "Se saltan" not in shown
     assert "«Contacto Correo»" in shown
     press(client, 1, "check", header="2")
     press(client, 1, "check")
@@ -386,7 +385,7 @@ def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, data
     again = upload(client, body.replace(b"ana@", b"eva@").replace(b"Ana", b"Eva"), "otra.csv").text
     assert "se leen como entonces" in again
     assert fields_of(again)["column.1"] == "city"
-    assert fields_of(again)["rule.1"] == "replace"
+    assert fields_of(again)["rule.1"] == "", "what is replaced is said anew for each list"
     other = upload(client, b"Quien;Lugar;Correo\nLuz;Dallas;luz@example.org\n", "tercera.csv").text
     assert "se leen como entonces" not in other
 
@@ -455,3 +454,77 @@ def test_rows_are_forgotten_after_thirty_days(visit: Visitor, database: Database
             assert sum(values is not None for values in rows) == kept
     assert client.get("/importar/1/filas/2").status_code == 409
     assert "Corregir" not in client.get("/importar/1/filas?estado=refused").text
+
+
+def test_another_sheet_has_its_own_header(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written, {"in_memory": True}) as book:
+        for name, rows in (
+            ("Con título", [["Lista del consulado"], [], [], ["Nombre", "Correo"], ["Ana", "ana@example.org"]]),
+            ("Sin título", [["Correo", "Nombre"], *([f"p{n}@example.org", f"P{n}"] for n in range(9))]),
+            ("Vacía", []),
+        ):
+            sheet_of = book.add_worksheet(name)
+            for number, cells in enumerate(rows):
+                sheet_of.write_row(number, 0, cells)
+    upload(client, written.getvalue(), "libro.xlsx")
+    shown = press(client, 1, "sheet", sheet="Sin título").text
+    assert 'max="9999" value="1"' in shown
+    fields = {**fields_of(shown), "deed": "check"}
+    checked = client.post("/importar/1", data=fields).text
+    assert "<b>9 filas</b>" in checked
+    back = press(client, 1, "sheet", sheet="Con título").text
+    assert 'max="9999" value="4"' in back
+
+
+def test_a_book_whose_first_sheet_is_empty_is_kept(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    written = io.BytesIO()
+    with xlsxwriter.Workbook(written, {"in_memory": True}) as book:
+        book.add_worksheet("Portada")
+        book.add_worksheet("Lista").write_row(0, 0, ["Nombre", "Correo"])
+    assert "Ver esta hoja" in upload(client, written.getvalue(), "libro.xlsx").text
+    assert 'max="9999" value="1"' in press(client, 1, "sheet", sheet="Lista").text
+
+
+def test_a_header_far_below_may_be_told(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, "\n".join([*(f"renglón {n};x" for n in range(30)), "Nombre;Correo", "Ana;ana@example.org"]).encode())
+    assert 'max="9999" value="31"' in press(client, 1, "sheet", header="31").text
+    assert "Esta hoja no tiene columnas." in press(client, 1, "sheet", header="500").text
+
+
+def test_a_mended_row_keeps_each_cell_in_its_column(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    body = b'Nombre;Correo;Notas;Notas\nAna;"ana arroba\nana2@example.org";;Taller\n'
+    started = taken(client, database, body, **{"column.3": "source"})
+    assert started.counts["refused"] == 1
+    shown = client.get("/importar/1/filas/2").text
+    assert ">ana arroba\nana2@example.org</textarea>" in shown, "lines stay lines"
+    client.post(
+        "/importar/1/filas/2",
+        data={**csrf_of(client), "cell.0": "Ana", "cell.1": "ana@example.org\r\nana2@example.org", "cell.3": "Taller"},
+    )
+    with database.session(write=False) as session:
+        out = contacts.to_out(contacts.get(session, 1))
+    assert (out.source, [email.address for email in out.emails]) == ("Taller", ["ana@example.org", "ana2@example.org"])
+
+
+def test_what_was_undone_is_no_example_for_the_next_list(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    body = b"Quien;Correo\nAna;ana@example.org\n"
+    taken(client, database, body, **{"column.0": "full_name"})
+    client.post("/importar/1/deshacer", data={**csrf_of(client), "numero": "1"})
+    assert "se leen como entonces" not in upload(client, body, "otra.csv").text
+
+
+def test_after_thirty_days_nobody_is_asked_to_mend(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, CROOKED)
+    assert "Ver por qué y corregir" in client.get("/importar/1").text
+    with database.session() as session:
+        session.execute(sa.update(Import).values(started_at=clock.now() - timedelta(days=31)))
+    shown = client.get("/importar/1").text
+    assert "Ver por qué y corregir" not in shown
+    assert "se borró a los 30 días" in shown
