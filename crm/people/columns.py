@@ -83,13 +83,14 @@ _SECTORS = {
 }
 _SECTOR_OF = {word: sector for sector, words in _SECTORS.items() for word in words.split("|")}
 _FORBIDDEN = re.compile(
-    r"\bcurp\b|\bclave (de |del )?(elector|ine|ife)\b|^(ine|ife|ocr|cic)( ine| ife)?( \d+)?$"
+    r"\bcurp\b|\bclave unica\b|\b(clave|cve) (\w+ ){0,2}(elec\w*|ine|ife)\b|\bvoter\b"
+    r"|\b(ine|ife) (vigente|vencida|folio|numero|num|no)\b|^(ine|ife|ocr|cic)( ine| ife)?( \d+)?$"
     r"|\b(credencial|folio|numero|num|no|nro|registro|seccion|vigencia) (\w+ ){0,2}(ine|ife|elector|electoral|votar)\b"
     r"|\b(intencion|sentido|modalidad|preferencia|tendencia) (\w+ ){0,2}(voto|votacion|electoral|politica)\b"
     r"|^(el |su )?(voto|votos|vote|votacion)( (en )?\d+)?$|\bpor quien (voto|vota|votaria)\b|\bvot(o|aste|aria) por\b|\bvoting\b"
-    r"|\bpartidos?\b|\bpart(y|isan)\b|\bmilitan\w*|\bsimpatizantes?\b|\bafiliacion (politica|partidista|electoral)\b"
-    r"|\b(estatus|status|situacion|condicion|calidad|estado|estancia) (\w+ )?(migratori[ao]|legal|visa)\b"
-    r"|\bmigratory\b|\bimmigration\b|\bvisa\b|\bindocumentad[ao]s?\b|\bgreen ?card\b|\bresidencia permanente\b"
+    r"|\bpartidos?\b|\bpart(y|isan)\b|\bmilitan\w*|\bsimpatizantes?\b|\bpartidistas?\b|\bafiliacion (politica|electoral)\b"
+    r"|\b(estatus|status|situacion|condicion|calidad|estado|estancia) (\w+ )?(migratori[ao]|(in)?migrante|legal|visa)\b"
+    r"|\bmigratory\b|\bimmigration\b|\bvisa\b|\bindocumentad[ao]s?\b|\bundocumented\b|\bgreen ?card\b|\bresidencia permanente\b"
 )
 """Headers of what the Red must not hold: documents of voters, party, vote, migratory status (Ley General de Protección de Datos
 Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs). In small letters,

@@ -330,6 +330,8 @@ def test_is_not_misled_by_capitals_and_spaces_of_windows(names: list[str]) -> No
 @pytest.mark.parametrize(
     "header",
     [
+        "Cve. de elector", "Clave elec.", "Clave Única de Registro de Población", "INE vigente", "Voter ID", "Simpatía partidista",
+        "Estatus inmigrante", "Undocumented",
         "CURP", "Clave de elector", "CLAVE_ELECTOR", "Credencial de elector", "Credencial para votar",
         "Número de INE", "No. INE", "Folio INE", "IFE/INE", "INE", "Sección electoral", "Partido",
         "Partido al que pertenece", "Militancia", "Afiliación política", "Intención de voto", "Modalidad de voto",
