@@ -141,12 +141,13 @@ def _note_namesakes(session: Session, created: Sequence["_Result"]) -> None:
     """Warn of who came in beside a person of the same names and city under another address: perhaps the same, never joined by
     itself."""
     told = {one.person.id: one for one in created if one.person is not None and one.person.city_id is not None}
-    mine = sa.select(folded_names, Contact.city_id).where(Contact.id.in_(told), folded_names != "").subquery()
+    mine = session.execute(sa.select(folded_names, Contact.city_id).where(Contact.id.in_(told), folded_names != "")).all()
+    # Their values, not the question for them: of a table that is being filled the planner believes what it was.
     alike = sa.select(Contact.id, folded_names, Contact.city_id).where(
-        Contact.city_id.in_(sa.select(mine.c[1])), folded_names.in_(sa.select(mine.c[0])), Contact.blocked_at.is_(None)
+        Contact.city_id.in_({row[1] for row in mine}), folded_names.in_({row[0] for row in mine}), Contact.blocked_at.is_(None)
     )
     groups: dict[tuple[str, int | None], list[int]] = {}
-    for contact_id, key, city_id in session.execute(alike) if told else ():
+    for contact_id, key, city_id in session.execute(alike) if mine else ():
         groups.setdefault((key, city_id), []).append(contact_id)
     for ids in groups.values():
         for contact_id in ids if len(ids) > 1 else ():
