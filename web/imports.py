@@ -22,6 +22,7 @@ from crm.people import contacts, imports, mending, uploads
 from crm.people.columns import MANY, limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
+from crm.people.workbooks import SHEET_COLUMNS
 from crm.staff.models import Account
 from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
@@ -31,7 +32,6 @@ from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STA
 
 IMPORTS_MOST = 20
 PASTED_MOST = 900_000
-COLUMNS_MOST = 1_000
 ROWS_MOST = 100
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet program would take for a formula at the beginning of a cell."""
@@ -135,18 +135,15 @@ def _typed_of(started: Import) -> Typed:
 
 def _read(form: FormData, started: Import) -> Typed:
     sheet = text_of(form, "sheet") or None
-    shown = min(number_of(form, "columns") or 0, COLUMNS_MOST)
+    shown = min(number_of(form, "columns") or 0, SHEET_COLUMNS)
     chosen = [text_of(form, f"column.{number}") or None for number in range(shown)]
     told = ((name, text_of(form, f"rule.{number}")) for number, name in enumerate(chosen) if name)
     rules = {name: word if word in RULES else "fill" for name, word in told}
-    header, shown_header = number_of(form, "header"), number_of(form, "shown_header")
     is_sheet_shown = text_of(form, "shown_sheet") == (sheet or "")
+    is_header_shown = number_of(form, "header") == number_of(form, "shown_header")
     # Another sheet, or another row of titles, has other columns: what was chosen for the last ones says nothing of it.
-    is_as_shown = is_sheet_shown and header == shown_header
-    if header == shown_header:
-        header = number_of(form, "told_header")  # nobody touched it
-    if not is_sheet_shown:
-        header = None
+    is_as_shown = is_sheet_shown and is_header_shown
+    header = number_of(form, "told_header" if is_header_shown else "header") if is_sheet_shown else None
     kept = chosen if chosen and is_as_shown else None
     return Typed(
         Layout(

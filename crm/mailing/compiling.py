@@ -38,6 +38,7 @@ class Hole:
 
 
 Piece = str | Hole
+Pick = Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
 
 
 class Marks:
@@ -178,7 +179,7 @@ class Compiled:
         return self._parted[0]
 
     @cached_property
-    def woven(self) -> tuple[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]], ...]:
+    def woven(self) -> tuple[bytes | Pick, ...]:
         """The body after its headers in parts: a long run as it leaves, or what picks the pieces of a short part, in their order,
         from a person's values (as `differing` has them) followed by `fixed`."""
         return self._weave[0]
@@ -189,10 +190,10 @@ class Compiled:
         return self._weave[1]
 
     @cached_property
-    def _weave(self) -> tuple[tuple[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]], ...], tuple[bytes, ...]]:
+    def _weave(self) -> tuple[tuple[bytes | Pick, ...], tuple[bytes, ...]]:
         numbers = {hole: number for number, hole in enumerate(self._different)}
         fixed: list[bytes] = [b""]
-        woven: list[bytes | Callable[[tuple[bytes, ...]], tuple[bytes, ...]]] = []
+        woven: list[bytes | Pick] = []
         places: list[int] = []
         for piece in (self._parted[1], *self.body[1:]):
             if isinstance(piece, Hole):
@@ -237,7 +238,7 @@ class Compiled:
         return sum(len(piece) for piece in self.body if isinstance(piece, str))
 
 
-def _picker(places: Sequence[int], nothing: int) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+def _picker(places: Sequence[int], nothing: int) -> Pick:
     """What picks those places of a tuple, two at least, so that it yields a tuple; ``nothing`` is the place of an empty piece."""
     return itemgetter(nothing, nothing, *places)
 

@@ -356,8 +356,11 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
             self._unwritten = ()
 
     def _judged(self, mail: M, code: int, text: str) -> None:
-        if self._unwritten or (code == 250 and _unsent(self.transport, self._behind)):
-            self.source.ended(mail, Reply(Step.MESSAGE, 0, f"{code} before all of the content had left"))
+        if self._unwritten:  # it answered what nobody asked: nothing of the content leaves
+            self.source.ended(mail, Reply(Step.DATA, 0))
+            return self._hang_up()
+        if code == 250 and _unsent(self.transport, self._behind):
+            self.source.ended(mail, Reply(Step.MESSAGE, 0, "250 before all of the content had left"))
             return self._hang_up()
         self.source.ended(mail, Reply(Step.MESSAGE, code, text))
         self.accepted += code == 250

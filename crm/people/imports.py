@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any
@@ -317,19 +318,43 @@ def _accept(session: Session, source: Source, file_name: str, layout: Layout) ->
 
 def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
     sheet = open_spreadsheet(source, file_name, layout.sheet)
-    header, rows = below_header(sheet.rows(), layout.header)
-    sample = list(islice(rows, SAMPLE))
-    not_read = forbidden(header[1], [cells for _, cells in sample])
-    return _Accepted(sheet.sha256, match(header[1], layout.chosen, not_read), chain(sample, rows))
+    start = beginning(sheet.rows(), layout.header)
+    return _Accepted(sheet.sha256, match(start.headers, layout.chosen, start.not_read), chain(start.sample, start.rest))
 
 
-def below_header(rows: Iterator[Row], told: int | None) -> tuple[Row, Iterator[Row]]:
-    """The row that names the columns, as a person told by its number or as its words do, and the rows below it."""
-    if told is not None:
-        return next((row for row in rows if row[0] >= told), (0, [])), rows
+@dataclass(frozen=True)
+class Beginning:
+    """The first rows of a file, told apart."""
+
+    above: Sequence[Row]
+    """Titles: the first rows above the header."""
+    header: Row
+    """The row that names the columns, as a person told by its number or as its words do; (0, []) when there is none."""
+    sample: Sequence[Row]
+    """The first rows below it, by which it is told what a column holds."""
+    rest: Iterator[Row]
+
+    @property
+    def headers(self) -> list[str]:
+        return self.header[1]
+
+    @cached_property
+    def not_read(self) -> frozenset[int]:
+        """Columns that must not be read: see `columns.forbidden`."""
+        return forbidden(self.headers, [cells for _, cells in self.sample])
+
+
+def beginning(rows: Iterator[Row], told: int | None) -> Beginning:
+    """Read as far as the sample; ``told`` is the number of the header's row where a person corrected it."""
     first = list(islice(rows, HEADER_WITHIN))
     place = header_at([cells for _, cells in first])
-    return first[place] if first else (0, []), chain(first[place + 1 :], rows)
+    if told is not None:
+        place = next((place for place, (number, _) in enumerate(first) if number >= told), len(first))
+    if place < len(first):
+        header, rows = first[place], chain(first[place + 1 :], rows)
+    else:
+        header = next((row for row in rows if told is not None and row[0] >= told), (0, []))
+    return Beginning(first[:place], header, list(islice(rows, SAMPLE)), rows)
 
 
 def _read_through(source: Source, file_name: str, layout: Layout) -> None:

@@ -1,8 +1,9 @@
 """Who of the Red may already be the person that is being written down: the question before a second record is made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations, pairwise
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, selectinload
@@ -71,8 +72,19 @@ def _key_of(text: str) -> str | None:
         return None
 
 
-folded_names = sa.func.replace(Contact.sort_key, sort_key("ñ")[1:], "")
+_AFTER_N = sort_key("ñ")[1:]
+folded_names = sa.func.replace(Contact.sort_key, _AFTER_N, "")
 """The names of a person, surnames first, as `search_key` folds them: the sort key without what orders ñ after n."""
+
+
+def spellings(folded: str) -> Iterator[str]:
+    """The sort keys of names that fold to these: as they are, and with ñ in place of one n or of two (Núñez Peña, Nunez Pena)."""
+    yield folded
+    places = [place + 1 for place, letter in enumerate(folded) if letter == "n"]
+    for count in (1, 2):
+        for chosen in combinations(places, count):
+            cuts = [0, *chosen, len(folded)]
+            yield _AFTER_N.join(folded[start:end] for start, end in pairwise(cuts))
 
 
 def _of_names(session: Session, given_names: str, surnames: str) -> list[tuple[int, bool]]:

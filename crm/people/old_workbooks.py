@@ -7,12 +7,11 @@ from typing import Any
 
 import xlrd
 
-from crm.errors import InvalidInput, TooLarge
-from crm.people.workbooks import SHEET_COLUMNS, Hidden
+from crm.errors import InvalidInput
+from crm.people.workbooks import Hidden, unpacks_too_large
 
 SHEETS = 50
 """Most sheets of a workbook: each is laid out to be looked at, and many may be the same one under other names."""
-MAGIC = b"\xd0\xcf\x11\xe0"
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def _opened(body: bytes) -> Iterator[Any]:
         raise InvalidInput("sheet_not_what_it_says", field="file") from error
     with book:
         if book.nsheets > SHEETS:
-            raise TooLarge("sheet_unpacks_too_large", field="file", limit=300)
+            raise unpacks_too_large()
         yield book
 
 
@@ -53,17 +52,14 @@ def _hidden(sheet: Any) -> Iterator[int]:
 
 
 def rows(body: bytes, name: str | None) -> Iterator[tuple[int, list[Any]]]:
-    """Rows of the sheet of a name, or of the first one that is seen; sheet_not_found, sheet_too_wide."""
+    """Rows of the sheet of a name, or of the first one that is seen; sheet_not_found."""
     with _opened(body) as book:
         seen = [sheet for sheet in _read(book) if sheet.visibility == 0 and name in (None, sheet.name)]
         if not seen:
             raise InvalidInput("sheet_not_found", field="sheet") if name else InvalidInput("sheet_not_what_it_says", field="file")
         sheet = seen[0]
         for index in range(sheet.nrows):
-            cells = [_value(book, cell) for cell in sheet.row(index)]
-            if any(str(cell).strip() for cell in cells[SHEET_COLUMNS:]):
-                raise TooLarge("sheet_too_wide", field="file", limit=SHEET_COLUMNS)
-            yield index + 1, cells[:SHEET_COLUMNS]
+            yield index + 1, [_value(book, cell) for cell in sheet.row(index)]
 
 
 def _value(book: Any, cell: Any) -> Any:

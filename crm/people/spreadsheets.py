@@ -16,14 +16,15 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 from tempfile import TemporaryFile
 from typing import IO, Any, Literal
 from xml.etree import ElementTree
 
 from crm.errors import InvalidInput, TooLarge
-from crm.people import delimited, old_workbooks
-from crm.people.workbooks import Hidden, check_content, check_part
+from crm.people import delimited
+from crm.people.workbooks import UNPACKED_LIMIT, Hidden, check_content, check_part, unpacks_too_large
 
 Source = Path | bytes
 Row = tuple[int, list[str]]
@@ -36,14 +37,12 @@ MEDIA_TYPES: dict[Kind, str] = {
     "ods": "application/vnd.oasis.opendocument.spreadsheet",
     "xls": "application/vnd.ms-excel",
 }
-UNPACKED_LIMIT = 300 * 2**20
-"""Most bytes of a packed workbook once unpacked: beyond it, it is taken for a bomb."""
-
 _CHUNK = 2**20
 _NAMES_LIMIT = 2**20
 """Most bytes of the part of an .xlsx that names its sheets."""
 _TEXTS, _WORKBOOKS = frozenset({".csv", ".tsv", ".txt"}), frozenset({".xlsx", ".ods", ".xls"})
-_ZIP = b"PK\x03\x04"
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""How archives and the containers of old workbooks begin."""
 _NOT_XML = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".bin", ".vml", ".svg", ".ttf", ".otf", "/")
 """Parts of a workbook that hold no cells: pictures, settings of printers, old drawings."""
 _MIMETYPE = "mimetype"
@@ -75,8 +74,17 @@ class Spreadsheet:
     @property
     def hidden_rows(self) -> tuple[int, ...]:
         """Rows of its sheet that nobody sees on opening the file, and that say something."""
-        name = self.sheet if self.sheet is not None else next(iter(sheet_names(self)), "")
-        return self.hidden.get(name, ())
+        if not any(self.hidden.values()):
+            return ()
+        return self.hidden.get(self.sheet if self.sheet is not None else next(iter(self.sheets), ""), ())
+
+    @cached_property
+    def sheets(self) -> list[str]:
+        """The sheets of a workbook that a person sees and that hold cells, in order; none of a text file."""
+        if self.kind in {"csv", "xls"}:
+            return list(self.hidden)
+        (told,) = _apart(self.source, "look", self.kind)
+        return list(told)
 
 
 def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -> Spreadsheet:
@@ -95,7 +103,7 @@ def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -
         file.seek(0)
         if suffix in _WORKBOOKS and start.startswith(_ZIP):
             return replace(_accept_packed(source, file), sheet=sheet)
-        if suffix == ".xls" and start.startswith(old_workbooks.MAGIC):
+        if suffix == ".xls" and start.startswith(_OLE):
             return replace(_accept_old(source, file), sheet=sheet)
         if suffix in _TEXTS or _is_text_in_disguise(suffix, file):
             encoding, delimiter, sha256 = delimited.recognise(file, start)
@@ -151,7 +159,7 @@ def _check_members(archive: zipfile.ZipFile) -> tuple[Kind, Hidden]:
     kind: Kind = "xlsx" if "xl/workbook.xml" in names else "ods"
     left = UNPACKED_LIMIT
     if sum(member.file_size for member in members) > left:
-        raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
+        raise unpacks_too_large()
     parts: dict[str, list[int]] = {}
     hidden: Hidden = {}
     for member in members:
@@ -207,7 +215,7 @@ class _Counted:
         chunk = self._unpacked.read(size)
         self.size += len(chunk)
         if self.size > self._most:
-            raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
+            raise unpacks_too_large()
         return chunk
 
 
@@ -238,16 +246,6 @@ def _apart(source: Source, *asked: str) -> Iterator[Any]:
                         )
                     yield told
                 if reader.wait():
-                    raise TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
+                    raise unpacks_too_large()
             finally:
                 reader.kill()
-
-
-def sheet_names(accepted: Spreadsheet) -> list[str]:
-    """The sheets of a workbook that a person sees and that hold cells, in order; none of a text file."""
-    if accepted.kind == "csv":
-        return []
-    if accepted.kind == "xls":
-        return list(accepted.hidden)
-    (told,) = _apart(accepted.source, "look", accepted.kind)
-    return list(told)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.people.addresses import Address, read_address
-from crm.people.likeness import folded_names
+from crm.people.likeness import folded_names, spellings
 from crm.people.merging import REPLACING, Person, Row, Rules, Spot, grants_mail, merge
 from crm.people.models import City, Contact, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
@@ -25,6 +25,8 @@ from crm.people.writing import write_people
 NOBODY_LEFT: frozenset[SuppressionReason] = frozenset()
 BATCH = 1000
 """Rows that are looked up and written together."""
+KEYS_ASKED = 10_000
+"""Spellings of names in one question."""
 
 
 def take_in(session: Session, data: ContactIn) -> Taken:
@@ -141,14 +143,15 @@ def _note_namesakes(session: Session, created: Sequence["_Result"]) -> None:
     """Warn of who came in beside a person of the same names and city under another address: perhaps the same, never joined by
     itself."""
     told = {one.person.id: one for one in created if one.person is not None and one.person.city_id is not None}
-    mine = session.execute(sa.select(folded_names, Contact.city_id).where(Contact.id.in_(told), folded_names != "")).all()
-    # Their values, not the question for them: of a table that is being filled the planner believes what it was.
-    alike = sa.select(Contact.id, folded_names, Contact.city_id).where(
-        Contact.city_id.in_({row[1] for row in mine}), folded_names.in_({row[0] for row in mine}), Contact.blocked_at.is_(None)
-    )
-    groups: dict[tuple[str, int | None], list[int]] = {}
-    for contact_id, key, city_id in session.execute(alike) if mine else ():
-        groups.setdefault((key, city_id), []).append(contact_id)
+    mine = session.scalars(sa.select(folded_names).where(Contact.id.in_(told), folded_names != "")).all()
+    keys = sorted({key for names in mine for key in spellings(names)})
+    groups: dict[tuple[str, int], list[int]] = {}
+    for start in range(0, len(keys), KEYS_ASKED):
+        # By the index of the names alone: their values, and no city, lest a planner think of another way.
+        alike = sa.select(Contact.id, folded_names, Contact.city_id).where(Contact.sort_key.in_(keys[start : start + KEYS_ASKED]))
+        for contact_id, names, city_id in session.execute(alike.where(Contact.blocked_at.is_(None))):
+            if city_id is not None:
+                groups.setdefault((names, city_id), []).append(contact_id)
     for ids in groups.values():
         for contact_id in ids if len(ids) > 1 else ():
             if contact_id in told:

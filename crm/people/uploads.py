@@ -3,7 +3,7 @@
 A file is stored only until its import ends or is given up. The worker knows an import that is due by its file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -16,10 +16,10 @@ from crm.database import Database, search_key
 from crm.errors import Conflict, CrmError
 from crm.files import StoredFile
 from crm.people import imports
-from crm.people.columns import HEADER_WITHIN, forbidden, guess, is_document, match, shown_header
+from crm.people.columns import guess, is_document, match, shown_header
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, ImportState, Purpose
-from crm.people.spreadsheets import MEDIA_TYPES, Row, open_spreadsheet, sheet_names
+from crm.people.spreadsheets import MEDIA_TYPES, Row, open_spreadsheet
 
 EXAMPLES = 3
 """Rows shown under each header."""
@@ -74,41 +74,39 @@ class Look:
 def look(session: Session, started: Import, layout: Layout) -> Look:
     """Read the beginning of a kept file as it is described; NotFound(file_not_found) once the file is gone."""
     accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet)
-    sheets = sheet_names(accepted)
     try:
-        first = list(islice(accepted.rows(), HEADER_WITHIN))
-        header, below = imports.below_header(accepted.rows(), layout.header)
-        rows = [cells for _, cells in islice(below, imports.SAMPLE)]
+        start = imports.beginning(accepted.rows(), layout.header)
     except CrmError as error:
-        return Look(sheets, problem=error)
-    not_read = forbidden(header[1], rows[: imports.SAMPLE])
+        return Look(accepted.sheets, problem=error)
     examples = [
-        []
-        if place in not_read
-        else list(islice((cells[place] for cells in rows if place < len(cells) and _is_shown(cells[place])), EXAMPLES))
-        for place in range(len(header[1]))
+        [] if place in start.not_read else list(islice(_shown_values(start.sample, place), EXAMPLES))
+        for place in range(len(start.headers))
     ]
     problem = None
     try:
-        match(header[1], layout.chosen, not_read)
+        match(start.headers, layout.chosen, start.not_read)
     except CrmError as error:
         problem = error
-    above = [(number, list(map(shown_header, cells))) for number, cells in first if number < header[0]]
-    header = (header[0], list(map(shown_header, header[1])))
-    return Look(sheets, header, above, guess(header[1], not_read), not_read, examples, accepted.hidden_rows, problem)
+    *above, header = ((number, list(map(shown_header, cells))) for number, cells in (*start.above, start.header))
+    guessed = guess(start.headers, start.not_read)
+    return Look(accepted.sheets, header, above, guessed, start.not_read, examples, accepted.hidden_rows, problem)
 
 
-def _is_shown(cell: str) -> bool:
-    return bool(cell.strip()) and not is_document(cell)
+def _shown_values(rows: Sequence[Row], place: int) -> Iterator[str]:
+    """The values of a column that say something and may be shown."""
+    cells = (cells[place] for _, cells in rows if place < len(cells))
+    return (cell for cell in cells if cell.strip() and not is_document(cell))
 
 
 def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
     """The newest import before this one, taken in from a file with the same headers: the same office sends its list again."""
-    before = sa.select(Import).where(Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None))
+    before = sa.select(Import.id, Import.checked["headers"].label("headers")).where(
+        Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None)
+    )
     wanted = _same_for_all(headers)
-    for one in session.scalars(before.order_by(Import.id.desc()).limit(EARLIER)):
-        if _same_for_all((one.checked or {}).get("headers", [])) == wanted:
-            return one
+    for row in session.execute(before.order_by(Import.id.desc()).limit(EARLIER)):
+        if _same_for_all(row.headers or []) == wanted:
+            return session.get_one(Import, row.id)
     return None
 
 

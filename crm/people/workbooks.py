@@ -14,12 +14,18 @@ SHEET_ROWS = 100_000
 """Most rows of an .xlsx, without its header; a larger one is asked for as CSV, which is read in constant memory."""
 SHEET_COLUMNS = 100
 """Last column that may hold a value."""
+UNPACKED_LIMIT = 300 * 2**20
+"""Most bytes of a packed workbook once unpacked: beyond it, it is taken for a bomb."""
 Hidden = dict[str, tuple[int, ...]]
 """By sheet, the rows that nobody sees and that say something: hidden by hand or by a filter."""
 _CHUNK = 2**20
 _LONGEST_TOKEN = 2**17
 """Most bytes of one tag or comment: a longer one would be read again and again, and no program writes it."""
 _CELL = re.compile(r"([A-Za-z]{1,3})([0-9]{1,7})")
+
+
+def unpacks_too_large() -> TooLarge:
+    return TooLarge("sheet_unpacks_too_large", field="file", limit=UNPACKED_LIMIT // 2**20)
 
 
 class Readable(Protocol):
