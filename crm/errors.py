@@ -61,6 +61,13 @@ SENTENCES: dict[str, str] = {
     "post_without_organization": "El cargo no se guardó porque falta la organización. Escriba las dos.",
     "country_differs_from_city": "El país no corresponde a la ciudad registrada. Revise cuál es el correcto.",
     "notice_not_found": "No encontramos esa versión del aviso de privacidad.",
+    "notice_version_invalid": "Escriba el nombre de la versión en hasta 40 letras, sin / ni ?, por ejemplo 2027-1.",
+    "notice_version_taken": "Ya hay una versión con ese nombre. Una versión publicada no se reescribe: póngale otro.",
+    "notice_text_required": "Escriba el aviso simplificado: es el que se muestra donde se pide un consentimiento.",
+    "notice_unfilled": "Quedó algo por escribir: {words}. Escríbalo o quítelo.",
+    "notice_day_past": "Esa fecha ya pasó. Una versión nueva rige desde hoy o después: lo que se mostró antes no cambia.",
+    "notice_in_force": "Esa versión ya rige y alguien pudo leerla: se queda como constancia. Publique otra.",
+    "notice_needed": "No hay aviso de privacidad en vigor. Publique uno en Ajustes, «Avisos de privacidad».",
     "ground_required": "Escriba el fundamento de este cambio; quedará en la bitácora.",
     # sign-in and rights
     "not_signed_in": "Inicie sesión para continuar.",

@@ -10,6 +10,7 @@ from crm.config import Settings
 from crm.database import Database
 from web import (
     campaigns,
+    consent_requests,
     contacts,
     draft_code,
     drafting,
@@ -30,6 +31,7 @@ from web import (
     sends,
     settings_keys,
     settings_mail,
+    settings_notices,
     settings_people,
     settings_profile,
     sign_in,
@@ -59,6 +61,7 @@ def build(database: Database, settings: Settings) -> FastAPI:
         imports,
         person_form,
         person,
+        consent_requests,
         segments,
         campaigns,
         draft_code,
@@ -72,6 +75,7 @@ def build(database: Database, settings: Settings) -> FastAPI:
         settings_people,
         settings_mail,
         settings_keys,
+        settings_notices,
         public,
         search,
         mailbox,

@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from crm.database import contains
 from crm.kept import kept
 from crm.mailing import segments
+from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Delivery, DeliveryState
 from crm.people.addresses import mask_address
 from crm.people.consent import MAIL_STATES, mail_state
@@ -42,6 +43,8 @@ class Filter:
     mail: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     """Keys of tags."""
+    requests: tuple[str, ...] = ()
+    """Answers to the request for consent: see `consent_requests.Answer`."""
     city: int | None = None
     segment: int | None = None
     finds_addresses: bool = field(default=False, compare=False)
@@ -58,6 +61,7 @@ class Filter:
             sectors=tuple(value for value in query.getlist("sector") if value in set(LeaderSector)),
             mail=tuple(value for value in query.getlist("correo") if value in MAIL_STATES),
             tags=tuple(key for key in query.getlist("etiqueta") if key and "\0" not in key),
+            requests=tuple(value for value in query.getlist("solicitud") if value in set(Answer)),
             city=whole_number(query.get("ciudad", "")),
             segment=whole_number(query.get("segmento", "")),
             finds_addresses=finds_addresses,
@@ -77,6 +81,7 @@ class Filter:
         query = [("q", self.text)] if self.text else []
         query += [("pais", value) for value in self.countries] + [("sector", value) for value in self.sectors]
         query += [("correo", value) for value in self.mail] + [("etiqueta", value) for value in self.tags]
+        query += [("solicitud", value) for value in self.requests]
         query += [("ciudad", str(self.city))] if self.city is not None else []
         query += [("segmento", str(self.segment))] if self.segment is not None else []
         query += [(name, str(value)) for name, value in others.items() if value is not None]
@@ -104,6 +109,8 @@ def _parts(session: Session, told: Filter) -> dict[str, sa.ColumnElement[bool]]:
     }
     if told.text:
         parts["text"] = _holds_text(told.text, in_addresses=told.finds_addresses)
+    if told.requests:
+        parts["requests"] = _meets(session, "consent_request", told.requests)
     if told.city is not None:
         parts["city"] = Contact.city_id.is_(None) if told.city == NO_CITY else _meets(session, "city", (told.city,))
     if told.segment is not None:

@@ -12,6 +12,7 @@ from starlette.datastructures import QueryParams
 from crm import clock
 from crm.mailing import segments
 from crm.mailing.models import Segment
+from crm.mailing.segment_names import CONSENT_ANSWERS
 from crm.people.consent import MAIL_STATES
 from crm.people.models import LeaderSector
 from crm.people.places import country_name
@@ -63,6 +64,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
             [(place.name, place.latitude, place.longitude, place.people) for place in figures.places], maps.REGIONS[region]
         ),
         "top": figures.places[:TOP_CITIES],
+        "answer_words": ", ".join(CONSENT_ANSWERS[value] for value in told.requests),
         "mail_words": MAIL_WORDS,
         "sectors": tuple(LeaderSector),
         "country_name": country_name,

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData
 
 from crm.errors import SENTENCES, CrmError, InvalidInput
+from crm.mailing import templates
 from crm.mailing.schemas import CampaignIn
 from crm.people.models import Language
 from web.asked import number_of, text_of, whole_number
@@ -197,15 +198,28 @@ def _new(kind: str, language: str, materials: Mapping[tuple[str, str], str]) -> 
 
 
 def _with_english(draft: Draft) -> Draft:
-    """English beside each Spanish block: the same kind, its pictures and links taken over, its words to be written."""
-    kept = ("type", "material", "link", "only_for")
+    """English beside each Spanish block: the same kind, its pictures and links taken over, its words to be written; or those of
+    the template, while the Spanish ones are as it has them too."""
     rows = [
-        {**row, ENGLISH: row.get(ENGLISH) or {name: value if name in kept else "" for name, value in row[SPANISH].items()}}
-        if SPANISH in row
-        else row
-        for row in draft.rows
+        {**row, ENGLISH: row.get(ENGLISH) or _in_english(draft.template, place, row[SPANISH])} if SPANISH in row else row
+        for place, row in enumerate(draft.rows)
     ]
     return replace(draft, languages=(SPANISH, ENGLISH), rows=rows)
+
+
+def _in_english(template: str, place: int, spanish: Cell) -> Cell:
+    if template in (every := templates.all_templates()):
+        begun, told = (
+            [_cell(block.model_dump(mode="json")) for block in every[template].starters[language].blocks] for language in Language
+        )
+        if place < min(len(begun), len(told)) and _said(begun[place]) == _said(spanish):
+            return told[place]
+    kept = ("type", "material", "link", "only_for")
+    return {name: value if name in kept else "" for name, value in spanish.items()}
+
+
+def _said(cell: Cell) -> Cell:
+    return {name: value for name, value in cell.items() if value}
 
 
 def _without_english(rows: Sequence[Mapping[str, Cell]]) -> list[Mapping[str, Cell]]:

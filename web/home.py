@@ -10,7 +10,9 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session, joinedload
 
 from crm import clock
-from crm.mailing import notices, sends
+from crm.kept import kept
+from crm.mailing import consent_requests, notices, sends
+from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
 from crm.people.contacts import visible
@@ -34,11 +36,13 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     live = _sends(session, LIVE)
     finished = _sends(session, (SendState.DONE,))
     figures = figures_of(session, Filter())
+    requests = kept(session, "consent_requests", lambda: consent_requests.progress(session))
     context = {
         "ended": ended(session, viewer),
-        "needs": needs(session, viewer, unasked=figures.mail_options.get("no_consent", 0)),
+        "needs": needs(session, viewer, unasked=requests[Answer.NOT_ASKED]),
         "week": week(session),
         "figures": figures,
+        "requests": requests,
         "everyone": Filter(),
         "sectors": tuple(LeaderSector),
         "live": live,
@@ -62,7 +66,7 @@ class Need:
 
 
 def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
-    """What needs someone today, the most pressing first; ``unasked`` is how many people have no consent on record."""
+    """What needs someone today, the most pressing first; ``unasked`` is how many people without consent were never asked."""
     found = [
         Need(f"«{send.campaign.name}» está {'en pausa' if send.state is SendState.PAUSED else 'detenido'}",
              sends.REASONS.get(send.reason or "", ""), f"/envios/{send.id}", "bad")
@@ -80,8 +84,8 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
         if send.starts_at < soon
     ]
     if unasked and viewer.may(Right.EDIT):
-        why = "No se les puede escribir hasta que conste. Pídalo con una campaña de consentimiento."
-        found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/contactos?correo=no_consent"))
+        why = "No se les puede escribir hasta que conste. La solicitud ya viene preparada."
+        found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/regularizar"))
     return found
 
 

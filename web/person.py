@@ -23,6 +23,7 @@ from web.contacts import MAIL_WORDS
 from web.dependencies import Posted, SessionOf, ViewerOf
 from web.errors import status_of
 from web.pages import Viewer, listed, page
+from web.person_provenance import provenance_of
 from web.person_story import KINDS, Touch, source_words, story_of
 from web.person_words import ADDRESS_STATES, CHANNELS, SUPPRESSIONS, TREATMENTS, masked_text
 from web.words import CONSENTED, LANGUAGES, PURPOSES
@@ -92,6 +93,7 @@ def _page(
         "kind": kind,
         "touches": len(story),
         "source": _source(session, contact),
+        "origins": provenance_of(session, contact, masked=masked),
         "reasons": [(name, SUPPRESSIONS[reason][0]) for name, reason in NEVER_AGAIN.items()],
         "addresses": consent.active_addresses(contact),
         "bounced": [row for row in consent.active_addresses(contact) if consent.address_state(row) == "bounced"],

@@ -2,16 +2,18 @@
 whether its link is known or not; the privacy notice; and the files of public materials."""
 
 import re
+from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
-from crm.mailing import links
+from crm.mailing import consent_answers, links
+from crm.mailing.consent_answers import Asked
 from crm.outreach import materials
 from crm.outreach.formats import PDF
-from crm.people import consent
-from web.dependencies import SessionOf
+from crm.people import privacy_notices
+from web.dependencies import SessionOf, network_of
 from web.pages import page
 
 router = APIRouter()
@@ -41,6 +43,33 @@ def _shown(request: Request, leaving: links.Leaving, *, done: bool) -> Response:
     return page(request, "public/leave.html", {"leaving": leaving, "done": done, "language": leaving.language.value})
 
 
+@router.get("/p/consentimiento/{token}")
+def ask_for_consent(request: Request, session: SessionOf, token: str) -> Response:
+    """A page with a button and the privacy notice; looking at it changes nothing, so that a scanner of mails agrees to nothing."""
+    return _consent_page(request, consent_answers.peek(session, token), done=False)
+
+
+@router.post("/p/consentimiento/{token}")
+def agree(request: Request, session: SessionOf, token: str, aviso: Annotated[str, Form(max_length=40)] = "") -> Response:
+    """The person says yes: recorded with the version of the notice that the page showed. Twice is the same as once."""
+    agent, network = request.headers.get("user-agent", ""), network_of(request)
+    asked = consent_answers.accept(session, token, aviso, network=network, agent=agent)
+    return _consent_page(request, asked, done=True)
+
+
+def _consent_page(request: Request, asked: Asked, *, done: bool) -> Response:
+    notice, language = asked.notice, asked.language
+    text, text_language = privacy_notices.text_in(notice, language) if notice else ("", language)
+    context = {
+        "asked": asked,
+        "done": done,
+        "language": language.value,
+        "paragraphs": _paragraphs(text),
+        "text_language": text_language.value,
+    }
+    return page(request, "public/consent.html", context)
+
+
 @router.get("/p/materiales/{public_name}")
 def give_material(session: SessionOf, public_name: str) -> Response:
     """The whole file of a public material. A PDF is saved, not shown: in the sandbox that it is given in, viewers stay empty."""
@@ -59,6 +88,10 @@ def give_material(session: SessionOf, public_name: str) -> Response:
 @router.get("/p/aviso/{version}")
 def show_notice(request: Request, session: SessionOf, version: str) -> Response:
     """A version of the privacy notice, as it is kept."""
-    notice = consent.get_notice(session, version if version.isprintable() else "")
-    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", notice.text) if part.strip()]
-    return page(request, "public/notice.html", {"notice": notice, "paragraphs": paragraphs})
+    notice = privacy_notices.get(session, version if version.isprintable() else "")
+    told = {"paragraphs": notice.text, "english": notice.text_en, "complete": notice.full_text}
+    return page(request, "public/notice.html", {"notice": notice} | {name: _paragraphs(text) for name, text in told.items()})
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -38,6 +38,7 @@ SKIP_REASONS = {
     "synthetic": "De demostración",
     "cancelled": "Cancelado antes de salir",
     "address_changed": "Con otra dirección desde que se preparó",
+    "asked_enough": "Con la solicitud ya hecha hace poco, o tres veces",
 }
 FAULTS = {
     "mailbox_unknown": "El buzón no existe",

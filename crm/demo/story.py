@@ -17,7 +17,7 @@ from crm.mailing.segment_schemas import SegmentIn
 from crm.outreach import materials
 from crm.outreach.models import MaterialKind
 from crm.outreach.schemas import MaterialIn
-from crm.people import consent
+from crm.people import consent, privacy_notices
 from crm.people.addresses import address_key
 from crm.people.models import Contact, EmailAddress, Language, Purpose, SuppressionReason
 
@@ -55,10 +55,11 @@ def leave(session: Session, network: Network) -> None:
 
 
 def tell(session: Session, settings: Settings) -> None:
-    """Segments, materials, an invitation on its way and a newsletter half written.
+    """A privacy notice, segments, materials, an invitation on its way and a newsletter half written.
 
     The invitation stays a draft when the relay is beyond this machine: nobody of the demo may be written to through it.
     """
+    privacy_notices.publish(session, valid_from=_today(), **texts.NOTICE)
     chosen = {name: _segment(session, name) for name in SEGMENTS}
     drawn = {language: _material(session, language) for language in Language}
     invitation = campaigns.create(

@@ -11,6 +11,21 @@ from crm.people.models import Language
 WORKSHOP_LINK = "https://www.example.org/taller"
 THURSDAY = 3
 
+NOTICE = {
+    "version": "Demostración 1",
+    "text": "Aviso de demostración. El Instituto usa su nombre, su correo y su ciudad solo para enviarle la información que usted "
+    "acepte: electoral, de educación cívica, invitaciones y boletines. Puede negarse ahora, o después con el enlace de baja de "
+    "cada correo.",
+    "text_en": "Demonstration notice. The Institute uses your name, address and city only to send you the information that you "
+    "accept: electoral and civic information, invitations and newsletters. You may refuse now, or later with the unsubscribe "
+    "link of each mail.",
+    "full_text": "Responsable\nUnidad de demostración, sin domicilio.\n\n"
+    "Finalidades que requieren consentimiento\nEnviar información electoral, educación cívica, invitaciones y boletines.\n\n"
+    "Transferencias\nNo se transfieren datos.\n\n"
+    "Derechos de acceso, rectificación, cancelación y oposición\nEsta es una red inventada: no hay datos de nadie.",
+    "url": "",
+}
+
 DRAWN = {
     Language.SPANISH: Infographic(
         kicker="Voto Chilango desde el extranjero",

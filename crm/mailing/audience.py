@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm.database import search_key
-from crm.mailing import segments
+from crm.mailing import consent_requests, segments
 from crm.mailing.models import Segment, SkipReason
 from crm.people import consent
 from crm.people.models import City, Contact, EmailAddress, Language, Purpose, Tag, contact_tag
@@ -75,6 +75,8 @@ def _meets(session: Session, rule: dict[str, Any]) -> sa.ColumnElement[bool]:
 def skip_reason(session: Session, purpose: Purpose, *, relay_is_local: bool) -> sa.ColumnElement[str | None]:
     """Why a contact gets no mail of this purpose now, as SQL; NULL means that it may be written to."""
     reason = consent.skip_reason(session, purpose)
+    if purpose is Purpose.CONSENT_REQUEST:
+        reason = consent_requests.skip_reason(reason)
     if relay_is_local:
         return reason
     tagged = sa.exists().where(

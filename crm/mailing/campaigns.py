@@ -37,7 +37,8 @@ from crm.mailing.schemas import (
 from crm.mailing.segment_rules import conditions_of
 from crm.outreach import materials
 from crm.outreach.models import Material
-from crm.people.models import Language
+from crm.people import privacy_notices
+from crm.people.models import Language, Purpose
 
 CLIP_BYTES = 100_000
 """Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
@@ -68,6 +69,10 @@ PROBLEMS: dict[str, str] = {
     "este correo: {waiting:,}. Si es una corrección, cancele antes lo que falta de ese envío.",
     "audience_missing": "Elija al menos un segmento.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
+    "notice_needed": "No hay aviso de privacidad en vigor, y esta campaña pide un consentimiento. Publique uno en Ajustes, «Avisos "
+    "de privacidad».",
+    "consent_link_missing": "Esta campaña pide un consentimiento y no lleva el enlace para darlo: "
+    "{{{{ enlace_consentimiento }}}}. Sin él habrá que anotar a mano cada respuesta.",
     "base_url_not_public": "Los enlaces no se abrirían fuera de este equipo. Ponga en CRM_BASE_URL la dirección pública (https).",
     "sender_not_set": "El remitente es de ejemplo. Pida a quien administra que lo escriba en Ajustes, «Correo saliente».",
     "file_missing": "Un material no tiene archivo que enviar.",
@@ -266,6 +271,7 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
             compiled = compile_variant(session, campaign.template, variant, settings)
             sizes.append(compiled.size)
             found += _size_problems(compiled) + _value_problems(session, chosen, compiled)
+            found += _consent_problems(session, campaign, compiled)
         problems += [problem.model_copy(update={"language": variant.language}) for problem in found]
     return Review(
         recipients=tally.recipients,
@@ -447,12 +453,18 @@ def _link_codes(block: AnyBlock) -> list[str]:
         links = markdown.links(fields.replace(block.body, lambda use: f"campo_{use.name}"))
     elif isinstance(block, ButtonBlock | ImageBlock) and block.link:
         links = [fields.replace(block.link, lambda use: f"campo_{use.name}")]
-    bad = [
-        link for link in links if not link.lower().startswith(("https://", "http://", "mailto:")) and link != "campo_enlace_baja"
-    ]
+    own = {f"campo_{name}" for name in fields.PERSONAL_LINKS}
+    bad = [link for link in links if not link.lower().startswith(("https://", "http://", "mailto:")) and link not in own]
     if any(link.lower() in {"https://", "http://"} for link in links):
         return ["link_missing"]
     return ["link_not_absolute"] if bad else []
+
+
+def _consent_problems(session: Session, campaign: Campaign, compiled: Compiled) -> list[Problem]:
+    """A page that asks for consent shows a notice; a request without that page may ask for an answer by mail."""
+    if fields.CONSENT_LINK in compiled.sources:
+        return [] if privacy_notices.newest(session) else [_problem("notice_needed")]
+    return [_problem("consent_link_missing", blocking=False)] if campaign.purpose is Purpose.CONSENT_REQUEST else []
 
 
 def _size_problems(compiled: Compiled) -> list[Problem]:
@@ -467,7 +479,7 @@ def _size_problems(compiled: Compiled) -> list[Problem]:
 
 def _value_problems(session: Session, chosen: sa.Select[tuple[object, ...]], compiled: Compiled) -> list[Problem]:
     """Holes that some people have no value for and staff wrote nothing instead."""
-    bare = {hole.name for hole in compiled.holes if not hole.fallback} - {"enlace_baja", "saludo"}
+    bare = {hole.name for hole in compiled.holes if not hole.fallback} - fields.PERSONAL_LINKS - {"saludo"}
     if not bare:
         return []
     rows = session.execute(chosen).all()

@@ -175,10 +175,10 @@ class Drain:
 def _build(work: Drain, claimed: Claimed, date: datetime) -> list[bytes]:
     compiled = work.compiled[claimed.language, claimed.shown]
     values = fields.values(claimed.person, claimed.language, compiled.sources)
-    values["enlace_baja"] = unsubscribe = links.unsubscribe_url(work.way.settings, work.keys, claimed.id)
+    values |= links.personal(work.way.settings, work.keys, claimed.id, compiled.sources)
     message_id = links.message_id(work.keys, claimed.id, work.sender.domain)
     to_name = names.display_name(claimed.person)
-    envelope = Envelope(to_name, claimed.address, message_id, unsubscribe, work.feedback, date)
+    envelope = Envelope(to_name, claimed.address, message_id, values["enlace_baja"], work.feedback, date)
     return signing.signed(build(compiled, values, envelope, work.sender), work.sender.domain, work.signers)
 
 

@@ -18,6 +18,7 @@ from crm.people.models import City, Contact, Language, Organization, Post, Treat
 
 MERGE_FIELD = re.compile(r"\{\{\s*([a-z_]+)\s*(?:\|([^{}]*))?\}\}")
 _ANY_BRACES = re.compile(r"\{\{|\}\}")
+CONSENT_LINK = "enlace_consentimiento"
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,13 @@ CATALOGUE = {
         MergeField("organizacion", "Organización a la que pertenece", "Club Chilango", ("su organización", "your organization")),
         MergeField("cargo", "Cargo en esa organización", "presidenta", ("su cargo", "your post")),
         MergeField("enlace_baja", "Enlace personal para darse de baja", "https://…/p/baja/…", kind="link"),
+        MergeField(CONSENT_LINK, "Enlace personal para aceptar los correos de la Red", "https://…/p/consentimiento/…", kind="link"),
     )
 }
+
+
+PERSONAL_LINKS = frozenset(field.name for field in CATALOGUE.values() if field.kind == "link")
+"""Fields whose value belongs to the delivery, not to the person: see `links.personal`."""
 
 
 def catalogue() -> list[FieldOut]:
@@ -135,7 +141,7 @@ def known(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]
 def values_of(session: Session, people: Sequence[tuple[int, Language]]) -> dict[int, dict[str, str]]:
     """Each person's values by field name, in the language that the mail is in; a field without value is left out.
 
-    ``nombre_completo`` is empty only for a person without a name. The personal link is not here: it belongs to the
+    ``nombre_completo`` is empty only for a person without a name. Personal links are not here: they belong to the
     delivery (`links.py`).
     """
     wanted = dict(people)

@@ -1,5 +1,6 @@
 """Personal links of mails: signed, good for ever, and of no one in previews and tests."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -12,9 +13,9 @@ from crm.database import keys_of
 from crm.errors import InvalidInput
 from crm.history import Actor, ActorKind
 from crm.keys import Keys
-from crm.mailing import deliveries
+from crm.mailing import deliveries, fields
 from crm.mailing.models import Delivery, Outcome
-from crm.people import consent
+from crm.people import consent, privacy_notices
 from crm.people.addresses import address_key
 from crm.people.contacts import mask_address
 from crm.people.models import Language, SuppressionReason
@@ -22,18 +23,42 @@ from crm.people.models import Language, SuppressionReason
 NO_ONE = 0
 """The delivery of no one: its links say that they are a test and change nothing."""
 _PURPOSE = "delivery"
+_CONSENT = "consent"
 _MESSAGE = "message"
 _NOTICE = "notice"
 
 
 def unsubscribe_url(settings: Settings, keys: Keys, delivery_id: int) -> str:
     """The address of one click (RFC 8058) of a delivery."""
-    return f"{settings.public_url}/p/baja/{keys.sign_link(_PURPOSE, delivery_id)}"
+    return settings.public_url + unsubscribe_path(keys, delivery_id)
+
+
+def unsubscribe_path(keys: Keys, delivery_id: int) -> str:
+    """The same without the host, for a page of ours."""
+    return f"/p/baja/{keys.sign_link(_PURPOSE, delivery_id)}"
+
+
+def consent_url(settings: Settings, keys: Keys, delivery_id: int) -> str:
+    """The address of the page where the person of a delivery may say yes."""
+    return f"{settings.public_url}/p/consentimiento/{keys.sign_link(_CONSENT, delivery_id)}"
+
+
+def personal(settings: Settings, keys: Keys, delivery_id: int, wanted: Iterable[str]) -> dict[str, str]:
+    """The personal links of a delivery by the name of their merge field: the way out, and whichever else is wanted."""
+    urls = {"enlace_baja": unsubscribe_url(settings, keys, delivery_id)}
+    if fields.CONSENT_LINK in wanted:
+        urls[fields.CONSENT_LINK] = consent_url(settings, keys, delivery_id)
+    return urls
+
+
+def delivery_of_consent(session: Session, token: str) -> int | None:
+    """The delivery that the link of `consent_url` is of, `NO_ONE` for that of a preview; None for anything else."""
+    return keys_of(session).read_link(_CONSENT, token)
 
 
 def notice_url(session: Session, settings: Settings) -> str | None:
     """The address of the privacy notice in force, for the foot of every mail; None when none is kept."""
-    notice = consent.newest_notice(session)
+    notice = privacy_notices.newest(session)
     return f"{settings.public_url}/p/aviso/{quote(notice.version, safe='')}" if notice else None
 
 

@@ -67,6 +67,8 @@ class SkipReason(StrEnum):
     """The send was cancelled before this mail left."""
     ADDRESS_CHANGED = "address_changed"
     """The address was replaced after the audience was made: the old one may be a stranger's by now."""
+    ASKED_ENOUGH = "asked_enough"
+    """Asked for consent lately, or as often as one may: see `consent_requests`."""
 
 
 class NoticeMail(StrEnum):

@@ -145,16 +145,16 @@ def _written(
 ) -> bytes:
     """A mail with the links of no one."""
     keys, sender = keys_of(session), sends.sender_of(settings)
-    unsubscribe = links.unsubscribe_url(settings, keys, links.NO_ONE)
+    personal = links.personal(settings, keys, links.NO_ONE, variant.sources)
     envelope = Envelope(
         to_name=to_name,
         to_address=to_address,
         message_id=links.message_id(keys, links.NO_ONE, sender.domain),
-        unsubscribe=unsubscribe,
+        unsubscribe=personal["enlace_baja"],
         feedback=feedback,
         date=clock.now(),
     )
-    return b"".join(build(variant, {**values, "enlace_baja": unsubscribe}, envelope, sender))
+    return b"".join(build(variant, {**values, **personal}, envelope, sender))
 
 
 def read_mail(raw: bytes, subject: str) -> Preview:

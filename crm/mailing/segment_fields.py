@@ -13,8 +13,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from crm.database import contains
+from crm.mailing import consent_requests
 from crm.mailing import segment_names as names
 from crm.mailing import segment_values as values
+from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Delivery, DeliveryState, Send
 from crm.mailing.segment_names import Names, Options
 from crm.mailing.segment_values import Reader
@@ -184,6 +186,15 @@ def _mail_state(_: str, told: Told) -> sa.ColumnElement[bool]:
     return _state_of_mail().in_(told)
 
 
+@cache
+def _answer() -> sa.ColumnElement[str | None]:
+    return consent_requests.answer()
+
+
+def _consent_request(_: str, told: Told) -> sa.ColumnElement[bool]:
+    return sa.func.coalesce(_answer(), "").in_(told)
+
+
 def _sent(*chosen: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Whether the server accepted a mail to the person."""
     return _exists(Delivery.contact_id, Delivery.state == DeliveryState.SENT, *chosen)
@@ -287,6 +298,12 @@ _CATALOGUE = (
         "mail_state", "Estado del correo", "choice", CHOICE,
         Reading(values.one_of(consent.MAIL_STATES), "uno de los estados: " + ", ".join(consent.MAIL_STATES)),
         _mail_state, Words("están", "está", {"in": "{}"}), names.of(names.MAIL_STATES), names.fixed(names.MAIL_STATES),
+    ),
+    Field(
+        "consent_request", "Solicitud de consentimiento", "choice", CHOICE,
+        Reading(values.one_of(Answer), "una de las respuestas: " + ", ".join(Answer)),
+        _consent_request, Words("tienen", "tiene", {"in": "la solicitud de consentimiento {}"}),
+        names.of(names.CONSENT_ANSWERS), names.fixed(names.CONSENT_ANSWERS),
     ),
     Field(
         "last_written", "Último correo enviado", "date", ("is", "is_not", *DATES),

@@ -49,6 +49,14 @@ MAIL_STATES = {
     "complained": "con una queja por correo no deseado",
     "no_address": "sin dirección de correo",
 }
+CONSENT_ANSWERS = {
+    "not_asked": "por preguntar",
+    "silent": "sin respuesta",
+    "exhausted": "sin respuesta tras tres solicitudes",
+    "granted": "aceptó",
+    "left": "pidió la baja",
+    "unreached": "no le llegó",
+}
 TRUTHS = {True: "sí", False: "no"}
 
 

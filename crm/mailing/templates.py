@@ -36,8 +36,13 @@ class Template:
     description: str
     purpose: Purpose
     content_class: ContentClass
-    starter: VariantIn
-    """What a new draft begins with, in Spanish."""
+    starters: dict[Language, VariantIn]
+    """What a text begins with in each language."""
+
+    @property
+    def starter(self) -> VariantIn:
+        """What a new draft begins with, in Spanish."""
+        return self.starters[Language.SPANISH]
 
 
 @cache
@@ -48,7 +53,10 @@ def all_templates() -> dict[str, Template]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
         name = path.parent.name
         purpose, content_class = Purpose(told["purpose"]), ContentClass(told["content_class"])
-        begun = VariantIn.model_validate({"language": "es", **told["starter"]})
+        begun = {
+            language: VariantIn.model_validate({"language": language, **told[part]})
+            for language, part in ((Language.SPANISH, "starter"), (Language.ENGLISH, "starter_en"))
+        }
         found[name] = Template(name, told["title"], told["description"], purpose, content_class, begun)
     return found
 
@@ -62,9 +70,13 @@ def get(name: str) -> Template:
 
 
 def starter(name: str, campaign_name: str) -> CampaignIn:
-    """A new draft of a template; NotFound(template_unknown), or pydantic's ValidationError for the name."""
+    """A new draft of a template, with English where it is whole as it begins (nothing of it waits to be written).
+
+    NotFound(template_unknown), or pydantic's ValidationError for the name.
+    """
     template = get(name)
-    return CampaignIn(name=campaign_name, template=template.name, purpose=template.purpose, variants=[template.starter])
+    variants = list(template.starters.values()) if template.purpose is Purpose.CONSENT_REQUEST else [template.starter]
+    return CampaignIn(name=campaign_name, template=template.name, purpose=template.purpose, variants=variants)
 
 
 def to_out(template: Template) -> TemplateOut:

@@ -4,14 +4,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from crm import clock, history
-from crm.errors import Conflict, InvalidInput, NotFound
+from crm.errors import Conflict, InvalidInput
 from crm.people.models import (
     Channel,
     Consent,
     ConsentState,
     Contact,
     EmailAddress,
-    PrivacyNotice,
     Purpose,
     PurposeRule,
     Suppression,
@@ -39,7 +38,7 @@ def record(session: Session, contact_id: int, data: ConsentIn, *, source: str, i
     standing = session.scalar(sa.select(_standing(sa.literal(contact_id), data.purpose, data.channel)))
     if standing == data.state or (standing == ConsentState.REVOKED and source != OWN_ACT):
         return None
-    if data.state is ConsentState.GRANTED and data.channel is Channel.EMAIL and _left(session, contact_id):
+    if data.state is ConsentState.GRANTED and data.channel is Channel.EMAIL and has_left(session, contact_id):
         raise Conflict("suppressed", field="consents")
     actor: history.Actor = session.info.get("actor", history.SYSTEM)
     row = Consent(
@@ -56,7 +55,8 @@ def record(session: Session, contact_id: int, data: ConsentIn, *, source: str, i
     return row
 
 
-def _left(session: Session, contact_id: int) -> bool:
+def has_left(session: Session, contact_id: int) -> bool:
+    """Whether a person unsubscribed, complained or was erased, by any address that they have or had."""
     return bool(session.scalar(sa.select(Contact.id).where(Contact.id == contact_id, _has_left(*LEFT))))
 
 
@@ -269,19 +269,3 @@ def set_purpose_rule(session: Session, purpose: Purpose, legacy_may_receive: boo
     rule.legacy_may_receive, rule.ground = legacy_may_receive, ground.strip()
     session.flush()
     return rule
-
-
-def newest_notice(session: Session) -> PrivacyNotice | None:
-    """The privacy notice in force today, by the calendar of Mexico City; None when none is kept."""
-    today = clock.institute_time(clock.now()).date()
-    in_force = PrivacyNotice.valid_from.is_(None) | (PrivacyNotice.valid_from <= today)
-    by_age = (PrivacyNotice.valid_from.desc().nulls_last(), PrivacyNotice.id.desc())
-    return session.scalars(sa.select(PrivacyNotice).where(in_force).order_by(*by_age).limit(1)).first()
-
-
-def get_notice(session: Session, version: str) -> PrivacyNotice:
-    """The privacy notice of a version, as it was shown; NotFound(notice_not_found)."""
-    found = session.scalar(sa.select(PrivacyNotice).where(PrivacyNotice.version == version))
-    if found is None:
-        raise NotFound("notice_not_found")
-    return found

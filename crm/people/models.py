@@ -244,6 +244,11 @@ class PrivacyNotice(Tracked, Base):
     version: Mapped[str] = mapped_column(sa.String(40), unique=True, info=PLAIN)
     url: Mapped[str | None] = mapped_column(sa.String(500), info=PLAIN)
     text: Mapped[str] = mapped_column(sa.Text, default="", info=PLAIN)
+    """The short one (aviso simplificado), shown where data or a consent are asked for."""
+    text_en: Mapped[str] = mapped_column(sa.Text, default="", info=PLAIN)
+    """The same in English, for who reads that; empty: they are shown the Spanish one."""
+    full_text: Mapped[str] = mapped_column(sa.Text, default="", info=PLAIN)
+    """The complete one (aviso integral)."""
     valid_from: Mapped[date | None]
 
 

@@ -18,7 +18,7 @@ from crm.config import Settings
 from crm.database import JOURNAL_FILE, Database
 from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
 from crm.keys import load_keys
-from crm.people import consent, contacts, suppression
+from crm.people import consent, contacts, privacy_notices, suppression
 from crm.people.models import (
     Channel,
     Consent,
@@ -174,9 +174,9 @@ def test_refuses_a_rule_without_ground(session: Session) -> None:
 def test_finds_a_notice_by_its_version(session: Session) -> None:
     session.add(PrivacyNotice(version="2026-1", text="Aviso"))
     session.flush()
-    assert consent.get_notice(session, "2026-1").text == "Aviso"
+    assert privacy_notices.get(session, "2026-1").text == "Aviso"
     with pytest.raises(NotFound, match="notice_not_found"):
-        consent.get_notice(session, "2020-9")
+        privacy_notices.get(session, "2020-9")
 
 
 # --- suppression ---------------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from crm.mailing.segment_schemas import SegmentIn
 from crm.outreach import materials
 from crm.outreach.models import MaterialKind
 from crm.outreach.schemas import MaterialIn
-from crm.people import uploads
+from crm.people import privacy_notices, uploads
 from crm.people.imports import Layout
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
@@ -70,10 +70,11 @@ class Site:
             "/materiales", "/materiales?q=zzyzx", "/materiales/nuevo", "/materiales/1", "/materiales/1/editar",
             "/materiales/plantillas", "/organizaciones", "/organizaciones?q=zzyzx", "/organizaciones/1", "/organizaciones/1/editar",
             "/ajustes", "/ajustes/personas", "/ajustes/correo", "/ajustes/claves", self.invitation, "/entrar/invitacion/usada",
+            "/ajustes/avisos", "/regularizar",
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",
             "/importar", "/importar/1", "/importar/2", "/importar/3", "/importar/3/filas", "/importar/3/filas?estado=refused",
             "/importar/3/filas/5",
-            "/no-existe", "/p/baja/desconocido",
+            "/no-existe", "/p/baja/desconocido", "/p/consentimiento/desconocido", "/p/aviso/2027-1",
         ]  # fmt: skip
 
 
@@ -83,6 +84,9 @@ def furnish(session: Session, own_id: int, send: Send) -> str:
     send.ordered_by_kind, send.ordered_by_id = "account", colleague.id
     accounts.disable(session, accounts.create(session, "antes@example.org", "Eva Sol", Role.READING, PASSWORD).id)
     clients.create(session, "Sitio de registro", "Ana Paz", ["contacts:write", "segments:read"])
+    today = clock.institute_time(clock.now()).date()
+    text = {"text": "Aviso breve.", "text_en": "Short notice.", "full_text": "Responsable\nEl Instituto", "url": ""}
+    privacy_notices.publish(session, version="2027-1", valid_from=today, **text)
     drawn = BytesIO()
     Image.new("RGB", (900, 1400), "#b3136a").save(drawn, "PNG")
     for title, alt in (("¿Cómo saco mi credencial desde el extranjero?", "Tres pasos"), ("Calendario electoral", "")):

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from crm.config import Settings
 from crm.database import Database
-from crm.mailing import sends
+from crm.mailing import sends, templates
 from crm.mailing.models import Send
 from crm.mailing.schemas import SendIn
 from crm.outreach import materials
@@ -149,7 +149,7 @@ def test_tells_where_it_is_used_and_who_received_it(visit: Visitor, database: Da
 def test_shows_every_template_as_a_person_would_get_it(visit: Visitor, network: None) -> None:
     client = visit(Role.EDITING)
     page = client.get("/materiales/plantillas").text
-    assert page.count("<iframe") == 4
+    assert page.count("<iframe") == len(templates.all_templates())
     assert 'href="/campanas/nueva?plantilla=invitation"' in page
     assert 'value="invitation" checked' in client.get("/campanas/nueva?plantilla=invitation").text
     assert client.get("/campanas/nueva?plantilla=ninguna").status_code == 200

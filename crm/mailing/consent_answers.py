@@ -1,0 +1,97 @@
+"""The page where who was asked for consent says yes: looking changes nothing, one button records it with its proof."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.database import keys_of
+from crm.errors import Unavailable
+from crm.history import Actor, ActorKind
+from crm.mailing import deliveries, links
+from crm.mailing.models import Delivery, Outcome
+from crm.people import consent, privacy_notices
+from crm.people.addresses import mask_address
+from crm.people.models import Channel, ConsentState, Contact, Language, PrivacyNotice, Purpose
+from crm.people.schemas import ConsentIn
+
+ASKED_FOR = (Purpose.ELECTORAL_INFORMATION, Purpose.CIVIC_EDUCATION, Purpose.EVENT_INVITATION, Purpose.NEWSLETTER)
+"""What a yes on the page is for, by mail: all that the page names. Liaison between institutions is agreed on with each one."""
+AGENT_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the page of a link shows. A link that is not known shows what a known one does, without an address."""
+
+    language: Language
+    masked_address: str | None
+    is_test: bool
+    has_left: bool
+    """They unsubscribed, or were blocked: a yes here does not bring them back."""
+    notice: PrivacyNotice | None
+    way_out: str | None = None
+    """The page that unsubscribes the same person."""
+
+
+def peek(session: Session, token: str) -> Asked:
+    """What the page shows; changes nothing."""
+    number = links.delivery_of_consent(session, token)
+    delivery = session.get(Delivery, number) if number else None
+    notice = privacy_notices.newest(session)
+    if delivery is None or delivery.address is None:
+        return Asked(Language.SPANISH, None, number == links.NO_ONE, False, notice)
+    return Asked(
+        Language(delivery.language),
+        mask_address(delivery.address),
+        False,
+        _has_left(session, delivery.contact_id),
+        notice,
+        links.unsubscribe_path(keys_of(session), delivery.id),
+    )
+
+
+def _has_left(session: Session, contact_id: int) -> bool:
+    reason = sa.select(consent.skip_reason(session, Purpose.CONSENT_REQUEST)).where(Contact.id == contact_id)
+    blocked_or_left = session.scalar(reason) in ("blocked", "unsubscribed")
+    return blocked_or_left or consent.has_left(session, contact_id)
+
+
+def accept(session: Session, token: str, version: str, *, network: str, agent: str) -> Asked:
+    """Record that the person of a link said yes, with its proof: which mail, which notice was shown, from where.
+
+    ``version`` is that of the notice that the page showed; Unavailable(notice_needed) when no such one is kept. Once or many
+    times is the same. Who left stays out: the page says so.
+    """
+    asked = peek(session, token)
+    number = links.delivery_of_consent(session, token)
+    delivery = session.get(Delivery, number) if number else None
+    if delivery is None or delivery.address is None or asked.has_left:
+        return asked
+    shown = session.scalar(sa.select(PrivacyNotice).where(PrivacyNotice.version == version))
+    if shown is None or privacy_notices.is_to_come(shown):
+        raise Unavailable("notice_needed")
+    session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
+    deliveries.note_outcome(session, delivery.id, Outcome.ANSWERED)
+    _record(session, delivery, shown.version, network, agent)
+    return asked
+
+
+def _record(session: Session, delivery: Delivery, version: str, network: str, agent: str) -> None:
+    told = "".join(letter for letter in agent if letter.isprintable())[:AGENT_LENGTH]
+    proof = (
+        f"Botón «Sí» de la página de consentimiento, del correo del envío {delivery.send_id} a "
+        f"{mask_address(delivery.address or '')}. Se le mostró el aviso de privacidad {version}. "
+        f"Desde la dirección de red {network}, con el navegador: {told or 'sin dato'}."
+    )
+    for purpose in ASKED_FOR:
+        said = ConsentIn(
+            purpose=purpose,
+            channel=Channel.EMAIL,
+            state=ConsentState.GRANTED,
+            evidence=proof,
+            notice_version=version,
+            given_on=clock.institute_time(clock.now()).date(),
+        )
+        consent.record(session, delivery.contact_id, said, source=consent.OWN_ACT)
