@@ -9,12 +9,14 @@ from starlette.types import Scope
 from crm.config import Settings
 from crm.database import Database
 from web import (
+    bulk_actions,
     campaigns,
     consent_requests,
     contacts,
     draft_code,
     drafting,
     errors,
+    follow_ups,
     home,
     imports,
     mail_templates,
@@ -61,6 +63,8 @@ def build(database: Database, settings: Settings) -> FastAPI:
         imports,
         person_form,
         person,
+        follow_ups,
+        bulk_actions,
         consent_requests,
         segments,
         campaigns,

@@ -78,14 +78,19 @@ class Filter:
 
     def url(self, **others: Any) -> str:
         """The address of the page with this filter; ``others`` are the map's region and the place in the list."""
+        query = [*self.parts, *((name, str(value)) for name, value in others.items() if value is not None)]
+        return "/contactos" + ("?" + urlencode(query) if query else "")
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """The filter as names and values of its address."""
         query = [("q", self.text)] if self.text else []
         query += [("pais", value) for value in self.countries] + [("sector", value) for value in self.sectors]
         query += [("correo", value) for value in self.mail] + [("etiqueta", value) for value in self.tags]
         query += [("solicitud", value) for value in self.requests]
         query += [("ciudad", str(self.city))] if self.city is not None else []
         query += [("segmento", str(self.segment))] if self.segment is not None else []
-        query += [(name, str(value)) for name, value in others.items() if value is not None]
-        return "/contactos" + ("?" + urlencode(query) if query else "")
+        return query
 
     def only(self, **parts: Any) -> "Filter":
         return replace(self, **parts)

@@ -15,9 +15,11 @@ from crm.mailing import consent_requests, notices, sends
 from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
+from crm.people import tasks
 from crm.people.contacts import visible
 from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
 from crm.staff.rights import Right
+from web import follow_ups
 from web.campaigns import accepted
 from web.contact_list import Filter, figures_of
 from web.dependencies import SessionOf, ViewerOf
@@ -67,6 +69,7 @@ class Need:
 
 def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
     """What needs someone today, the most pressing first; ``unasked`` is how many people without consent were never asked."""
+    masked = not viewer.may(Right.VIEW_ADDRESSES)
     found = [
         Need(f"«{send.campaign.name}» está {'en pausa' if send.state is SendState.PAUSED else 'detenido'}",
              sends.REASONS.get(send.reason or "", ""), f"/envios/{send.id}", "bad")
@@ -83,6 +86,13 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
         for send in _sends(session, (SendState.SCHEDULED,))
         if send.starts_at < soon
     ]
+    found += [
+        Need(f"Tarea: {task.text[:80]}",
+             f"{'Vence hoy' if task.due_on == tasks.today() else 'Ya venció'}{f' · {task.person}' if task.person else ''}",
+             f"/personas/{task.contact_id}#seguimiento" if task.contact_id else "/tareas",
+             "warn" if task.is_late else "")
+        for task in follow_ups.lines_of(session, tasks.due(session, viewer.account_id)[:MOST], masked=masked)
+    ]  # fmt: skip
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. La solicitud ya viene preparada."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/regularizar"))

@@ -39,6 +39,7 @@ SECTOR_WORDS = {
 
 HELP_PAGES = {
     "home": "inicio",
+    "tasks": "tareas",
     "contacts": "personas",
     "segments": "segmentos",
     "imports": "importar",

@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import SENTENCES, CrmError, InvalidInput
-from crm.people import consent, contacts
+from crm.people import consent, contacts, notes
 from crm.people.countries import country_name
 from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Import, Purpose, SuppressionReason
 from crm.people.schemas import ContactOut
 from crm.staff.rights import Right
+from web import follow_ups
 from web.asked import text_of
 from web.contacts import MAIL_WORDS
 from web.dependencies import Posted, SessionOf, ViewerOf
@@ -87,6 +88,8 @@ def _page(
         "mail_sentence": mail_sentence(session, contact),
         "consents": _consents(session, contact, masked=masked),
         "next_step": next_step(told, viewer),
+        "follow_up": follow_ups.of_person(session, contact_id, request.query_params.get("nota", ""), masked=masked),
+        "owners": follow_ups.owners(session),
         "story": _filtered(story, kind),
         "open_touches": OPEN_TOUCHES,
         "kinds": [(name, words, sum(touch.kind == name for touch in story)) for name, words in KINDS.items()],
@@ -229,6 +232,29 @@ def _step(told: ContactOut, edit: str) -> Step:
         why = "La ciudad no se reconoce." if told.city_as_typed else "Sin ciudad no se conoce su hora local."
         return Step("Revisar su ciudad", why, "Completar", f"{edit}#city")
     return Step("Nada pendiente", "Su ficha tiene dirección, consentimiento y ciudad.")
+
+
+@router.post("/personas/{contact_id}/notas")
+def write_note(request: Request, session: SessionOf, viewer: ViewerOf, contact_id: PersonId, form: Posted) -> Response:
+    """Keep a note of the person."""
+    typed = {"nota": text_of(form, "nota")}
+    try:
+        notes.write(session, contact_id, typed["nota"], viewer.account_id)
+    except InvalidInput as error:
+        return _page(request, session, viewer, contact_id, typed=typed, wrong={"nota": error.sentence}, status=422)
+    return RedirectResponse(f"/personas/{contact_id}#seguimiento", status_code=303)
+
+
+@router.post("/personas/{contact_id}/tareas")
+def add_task(request: Request, session: SessionOf, viewer: ViewerOf, contact_id: PersonId, form: Posted) -> Response:
+    """Write a task down that is about the person."""
+    typed = {name: text_of(form, name) for name in follow_ups.FIELDS.values()}
+    try:
+        follow_ups.add_task(session, typed, viewer, contact_id)
+    except InvalidInput as error:
+        told = follow_ups.wrong_of(error)
+        return _page(request, session, viewer, contact_id, typed=typed, wrong=told, status=422)
+    return RedirectResponse(f"/personas/{contact_id}#seguimiento", status_code=303)
 
 
 # --- deeds -----------------------------------------------------------------------------------------------------------------

@@ -24,9 +24,11 @@ from crm.people.models import (
     Import,
     ImportRow,
     LeaderRole,
+    Note,
     Organization,
     Post,
     Suppression,
+    Task,
 )
 from crm.staff.models import Account, ApiClient
 from web.pages import day
@@ -47,6 +49,7 @@ KINDS = {
     "correos": "Correos",
     "consentimiento": "Consentimiento",
     "importaciones": "Importaciones",
+    "notas": "Notas y tareas",
     "cambios": "Cambios",
     "exclusion": "Bajas y rebotes",
 }
@@ -99,7 +102,7 @@ class Reader:
 def story_of(session: Session, contact_id: int, *, masked: bool) -> list[Touch]:
     """Every touch of a person, newest first; addresses are masked for who may not see them."""
     reader = Reader(session, contact_id, masked)
-    sources: tuple[Callable[[Reader], list[Touch]], ...] = (_mails, _consents, _imports, _changes, _suppressions)
+    sources: tuple[Callable[[Reader], list[Touch]], ...] = (_mails, _consents, _imports, _notes, _changes, _suppressions)
     return sorted((touch for read in sources for touch in read(reader)), key=lambda touch: touch.at, reverse=True)
 
 
@@ -202,6 +205,31 @@ def _imports(reader: Reader) -> list[Touch]:
 
 def _sentence(code: str) -> str:
     return SENTENCES.get(code, SENTENCES["invalid_input"]).format_map(defaultdict(str))
+
+
+# --- notes and tasks -------------------------------------------------------------------------------------------------------
+
+
+def _notes(reader: Reader) -> list[Touch]:
+    """What the team wrote down, and each task when it was made or, once done, when that was."""
+    told = sa.select(Note).where(Note.contact_id == reader.contact_id, Note.removed_at.is_(None)).order_by(Note.id.desc())
+    asked = sa.select(Task).where(Task.contact_id == reader.contact_id, Task.removed_at.is_(None)).order_by(Task.id.desc())
+    notes = [
+        Touch(at=one.at, kind="notas", title="Nota", details=[reader.text(one.text)], who=reader.who("account", one.account_id))
+        for one in reader.session.scalars(told.limit(MOST))
+    ]
+    tasks = [
+        Touch(
+            at=one.done_at or one.made_at,
+            kind="notas",
+            title="Tarea",
+            state=("Hecha", "good") if one.done_at else ("Pendiente", "warn"),
+            details=[reader.text(one.text), *([f"Para el {day(one.due_on)}"] if one.due_on else [])],
+            who=reader.who("account", one.done_by_id if one.done_at else one.made_by_id),
+        )
+        for one in reader.session.scalars(asked.limit(MOST))
+    ]
+    return notes + tasks
 
 
 # --- suppressions ----------------------------------------------------------------------------------------------------------

@@ -235,6 +235,80 @@ class LeaderRole(Tracked, Base):
     until: Mapped[date | None]
 
 
+class Note(Tracked, Base):
+    """Something that the team wants to remember of a person."""
+
+    __tablename__ = "note"
+    history_root = ("contact", "contact_id")
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id", ondelete="CASCADE"), index=True)
+    text: Mapped[str] = mapped_column(sa.Text, info=personal(Personal.ACTIVITY))
+    account_id: Mapped[int | None]
+    """Who wrote it."""
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Taken away on a page; it can be put back."""
+
+
+class Task(Tracked, Base):
+    """Something to be done by a day, about a person or about none."""
+
+    __tablename__ = "task"
+    history_root = ("contact", "contact_id")
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    contact_id: Mapped[int | None] = mapped_column(sa.ForeignKey("contact.id", ondelete="CASCADE"), index=True)
+    text: Mapped[str] = mapped_column(sa.Text, info=personal(Personal.ACTIVITY))
+    due_on: Mapped[date | None]
+    account_id: Mapped[int | None] = mapped_column(index=True)
+    """Whose it is; None: anybody's."""
+    made_by_id: Mapped[int | None]
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    done_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    done_by_id: Mapped[int | None]
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """As `Note.removed_at`."""
+
+
+class BulkKind(StrEnum):
+    ADD_TAG = "add_tag"
+    REMOVE_TAG = "remove_tag"
+    LANGUAGE = "language"
+    TASK = "task"
+    NOTE = "note"
+    BLOCK = "block"
+
+
+class BulkAction(Tracked, Base):
+    """One thing done to many people at once, and the way back."""
+
+    __tablename__ = "bulk_action"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[BulkKind] = mapped_column(choice(BulkKind), info=PLAIN)
+    value: Mapped[str] = mapped_column(sa.Text, info=personal(Personal.ACTIVITY))
+    """The tag, the language, or the text of the task or note."""
+    people: Mapped[int] = mapped_column(default=0, info={"derived": True})
+    """How many it changed; who needed no change is not among them."""
+    account_id: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone: Mapped[int | None] = mapped_column(info={"derived": True})
+    """How many it took back; the others were changed since."""
+
+
+class BulkActionPerson(Base):
+    """A person whom a bulk action changed."""
+
+    __tablename__ = "bulk_action_person"
+
+    bulk_action_id: Mapped[int] = mapped_column(sa.ForeignKey("bulk_action.id", ondelete="CASCADE"), primary_key=True)
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True, index=True)
+    before: Mapped[str | None] = mapped_column(sa.String(40), info=PLAIN)
+    """The language that it was before; the id of the task or note that was made."""
+
+
 class PrivacyNotice(Tracked, Base):
     """A version of the privacy notice, as it was shown."""
 

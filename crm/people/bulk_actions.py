@@ -1,0 +1,314 @@
+"""One thing done to many people at once: in one transaction, in the history of each, and undone for thirty days."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock, history
+from crm.database import insert_many, new_ids
+from crm.errors import Conflict, InvalidInput, NotFound
+from crm.history import Action, Entry
+from crm.people import tags
+from crm.people.contacts import visible
+from crm.people.models import (
+    BulkAction,
+    BulkActionPerson,
+    BulkKind,
+    Contact,
+    Language,
+    Note,
+    Tag,
+    Task,
+    contact_tag,
+)
+from crm.people.notes import checked_text
+
+UNDO_DAYS = 30
+BATCH = 500
+TAG_LENGTH = 80
+SHOWN = 100
+Changed = dict[int, str | None]
+"""Whom an action changed, and what `BulkActionPerson.before` keeps of each."""
+
+
+def carry_out(
+    session: Session,
+    kind: BulkKind,
+    value: str,
+    people: Sequence[int],
+    account_id: int,
+    *,
+    due_on: date | None = None,
+    owner_id: int | None = None,
+) -> BulkAction:
+    """Do one thing to people by id; who is blocked, gone or needs no change is left as it is.
+
+    ``due_on`` and ``owner_id`` are of a task. InvalidInput(field_required, field_too_long, language_unknown,
+    note_holds_document) names the field `value`; InvalidInput(nobody_chosen).
+    """
+    told = _checked(kind, value)
+    if not people:
+        raise InvalidInput("nobody_chosen", field="people")
+    done = BulkAction(kind=kind, value=told, account_id=account_id)
+    session.add(done)
+    session.flush()
+    session.info["why"] = why(done.id)
+    for ids in _batches(session, people):
+        if kind is BulkKind.TASK:
+            changed = _add_tasks(session, ids, told, due_on, owner_id, account_id)
+        else:
+            changed = _DEEDS[kind](session, ids, told, account_id)
+        insert_many(
+            session,
+            BulkActionPerson,
+            [{"bulk_action_id": done.id, "contact_id": one, "before": before} for one, before in changed.items()],
+        )
+        done.people += len(changed)
+    session.flush()
+    return done
+
+
+def why(action_id: int) -> str:
+    """The reason that the history tells of what a bulk action changes."""
+    return f"Acción en lote {action_id}"
+
+
+def find(session: Session) -> Sequence[BulkAction]:
+    """The last actions, newest first."""
+    return session.scalars(sa.select(BulkAction).order_by(BulkAction.id.desc()).limit(SHOWN)).all()
+
+
+def get(session: Session, action_id: int) -> BulkAction:
+    """NotFound(bulk_action_not_found)."""
+    found = session.get(BulkAction, action_id)
+    if found is None:
+        raise NotFound("bulk_action_not_found")
+    return found
+
+
+def until(done: BulkAction) -> datetime:
+    """When it can no longer be undone."""
+    return done.at + timedelta(days=UNDO_DAYS)
+
+
+def undo(session: Session, action_id: int) -> BulkAction:
+    """Take an action back from everybody who is still as it left them; the others, who were changed since, stay as they are.
+
+    Errors: bulk_action_not_found, bulk_action_undone, bulk_action_too_old.
+    """
+    done = get(session, action_id)
+    if done.undone_at is not None:
+        raise Conflict("bulk_action_undone")
+    if clock.now() >= until(done):
+        raise Conflict("bulk_action_too_old", days=UNDO_DAYS)
+    session.info["why"] = f"{why(done.id)}, deshecha"
+    kept = sa.select(BulkActionPerson.contact_id, BulkActionPerson.before)
+    rows = session.execute(kept.where(BulkActionPerson.bulk_action_id == done.id).order_by(BulkActionPerson.contact_id)).all()
+    done.undone = 0
+    for start in range(0, len(rows), BATCH):
+        before: Changed = {row[0]: row[1] for row in rows[start : start + BATCH]}
+        done.undone += _UNDOING[done.kind](session, before, done)
+    done.undone_at = clock.now()
+    session.flush()
+    return done
+
+
+def _checked(kind: BulkKind, value: str) -> str:
+    if kind is BulkKind.BLOCK:
+        return value.strip()[:TAG_LENGTH]
+    if kind in (BulkKind.TASK, BulkKind.NOTE):
+        return checked_text(value)
+    told = " ".join(value.split())
+    if not told:
+        raise InvalidInput("field_required", field="value")
+    if kind is BulkKind.LANGUAGE and told not in set(Language):
+        raise InvalidInput("language_unknown", field="value")
+    if len(told) > TAG_LENGTH:
+        raise InvalidInput("field_too_long", field="value", limit=TAG_LENGTH)
+    return told
+
+
+def _batches(session: Session, people: Sequence[int]) -> Iterator[list[int]]:
+    """The ids of those who are visible, in batches."""
+    every = sorted(set(people))
+    for start in range(0, len(every), BATCH):
+        seen = sa.select(Contact.id).where(Contact.id.in_(every[start : start + BATCH]), visible()).order_by(Contact.id)
+        yield list(session.scalars(seen))
+
+
+# --- tags ------------------------------------------------------------------------------------------------------------------
+
+
+def _add_tag(session: Session, ids: Sequence[int], name: str, _account_id: int) -> Changed:
+    tag_id = tags.ensure(session, [name])[tags.tag_key(name)]
+    have = _tagged(session, ids, tag_id)
+    return _change_tag(session, [one for one in ids if one not in have], tag_id, add=True)
+
+
+def _remove_tag(session: Session, ids: Sequence[int], name: str, _account_id: int) -> Changed:
+    tag_id = session.scalar(sa.select(Tag.id).where(Tag.key == tags.tag_key(name)))
+    return _change_tag(session, sorted(_tagged(session, ids, tag_id)), tag_id, add=False) if tag_id else {}
+
+
+def _tagged(session: Session, ids: Sequence[int], tag_id: int) -> set[int]:
+    rows = sa.select(contact_tag.c.contact_id).where(contact_tag.c.contact_id.in_(ids), contact_tag.c.tag_id == tag_id)
+    return set(session.scalars(rows))
+
+
+def _change_tag(session: Session, ids: Sequence[int], tag_id: int, *, add: bool) -> Changed:
+    if not ids:
+        return {}
+    before = _names_of_tags(session, ids)
+    if add:
+        session.execute(sa.insert(contact_tag), [{"contact_id": one, "tag_id": tag_id} for one in ids])
+    else:
+        session.execute(sa.delete(contact_tag).where(contact_tag.c.contact_id.in_(ids), contact_tag.c.tag_id == tag_id))
+    after = _names_of_tags(session, ids)
+    _note(session, ids, {one: {"tags": [before.get(one), after.get(one)]} for one in ids})
+    return dict.fromkeys(ids)
+
+
+def _names_of_tags(session: Session, ids: Sequence[int]) -> dict[int, list[str]]:
+    rows = sa.select(contact_tag.c.contact_id, Tag.name).join(Tag, Tag.id == contact_tag.c.tag_id)
+    found: dict[int, list[str]] = {}
+    for contact_id, name in session.execute(rows.where(contact_tag.c.contact_id.in_(ids)).order_by(Tag.name)):
+        found.setdefault(contact_id, []).append(name)
+    return found
+
+
+def _back_tag(session: Session, before: Changed, done: BulkAction) -> int:
+    deed = _remove_tag if done.kind is BulkKind.ADD_TAG else _add_tag
+    return len(deed(session, _still_seen(session, before), done.value, done.account_id))
+
+
+def _still_seen(session: Session, before: Changed) -> list[int]:
+    return list(session.scalars(sa.select(Contact.id).where(Contact.id.in_(before), visible()).order_by(Contact.id)))
+
+
+# --- language and blocking ---------------------------------------------------------------------------------------------------
+
+
+def _set_language(session: Session, ids: Sequence[int], language: str, _account_id: int) -> Changed:
+    asked = sa.select(Contact.id, Contact.language).where(Contact.id.in_(ids), Contact.language != Language(language))
+    before = {row[0]: row[1].value for row in session.execute(asked)}
+    _set(session, list(before), language=Language(language))
+    _note(session, list(before), {one: {"language": [old, language]} for one, old in before.items()}, touched=False)
+    return dict(before)
+
+
+def _back_language(session: Session, before: Changed, done: BulkAction) -> int:
+    asked = sa.select(Contact.id).where(Contact.id.in_(before), Contact.language == Language(done.value), visible())
+    back = list(session.scalars(asked))
+    for language in Language:
+        _set(session, [one for one in back if before[one] == language.value], language=language)
+    _note(session, back, {one: {"language": [done.value, before[one]]} for one in back}, touched=False)
+    return len(back)
+
+
+def _block(session: Session, ids: Sequence[int], _value: str, _account_id: int) -> Changed:
+    now = clock.now()
+    _set(session, ids, blocked_at=now)
+    _note(session, ids, {}, {one: {"blocked_at": [None, now.isoformat()]} for one in ids}, touched=False)
+    return dict.fromkeys(ids, now.isoformat())
+
+
+def _back_block(session: Session, before: Changed, _done: BulkAction) -> int:
+    asked = sa.select(Contact.id, Contact.blocked_at).where(Contact.id.in_(before), Contact.blocked_at.is_not(None))
+    back = [number for number, at in session.execute(asked) if at is not None and at.isoformat() == before[number]]
+    _set(session, back, blocked_at=None)
+    _note(session, back, {}, {one: {"blocked_at": [before[one], None]} for one in back}, touched=False)
+    return len(back)
+
+
+def _set(session: Session, ids: Sequence[int], **values: object) -> None:
+    if ids:
+        changed = (
+            sa.update(Contact).where(Contact.id.in_(ids)).values(version=Contact.version + 1, changed_at=clock.now(), **values)
+        )
+        session.execute(changed, execution_options={"synchronize_session": False})
+
+
+def _note(
+    session: Session,
+    ids: Sequence[int],
+    personal: Mapping[int, dict[str, object]],
+    plain: Mapping[int, dict[str, object]] | None = None,
+    *,
+    touched: bool = True,
+) -> None:
+    """Write the change of each person to the history; ``touched``: their version is still to be raised."""
+    if touched:
+        _set(session, ids)
+    history.record(
+        session,
+        [
+            Entry(Action.CHANGE, "contact", one, "contact", one, plain=(plain or {}).get(one, {}), personal=personal.get(one, {}))
+            for one in ids
+        ],
+    )
+
+
+# --- tasks and notes ---------------------------------------------------------------------------------------------------------
+
+
+def _add_tasks(
+    session: Session, ids: Sequence[int], text: str, due_on: date | None, owner_id: int | None, account_id: int
+) -> Changed:
+    shared: dict[str, object] = {
+        "text": text,
+        "due_on": due_on,
+        "account_id": owner_id,
+        "made_by_id": account_id,
+        "made_at": clock.now(),
+    }
+    return _make(session, Task, ids, shared)
+
+
+def _add_notes(session: Session, ids: Sequence[int], text: str, account_id: int) -> Changed:
+    return _make(session, Note, ids, {"text": text, "account_id": account_id, "at": clock.now()})
+
+
+def _make(session: Session, table: type[Task] | type[Note], ids: Sequence[int], shared: dict[str, object]) -> Changed:
+    numbers = new_ids(session, table.__table__, len(ids))
+    pairs = list(zip(numbers, ids, strict=True))
+    insert_many(session, table, [{**shared, "id": number, "contact_id": contact_id} for number, contact_id in pairs])
+    text = {"text": [None, shared["text"]]}
+    name = table.__tablename__
+    history.record(
+        session, [Entry(Action.CREATE, name, number, "contact", contact_id, personal=text) for number, contact_id in pairs]
+    )
+    return {contact_id: str(number) for number, contact_id in pairs}
+
+
+def _back_made(session: Session, before: Changed, done: BulkAction) -> int:
+    """Tasks that were done meanwhile stay."""
+    numbers = [int(number or 0) for number in before.values()]
+    made: Sequence[Task | Note]
+    if done.kind is BulkKind.TASK:
+        open_ones = sa.select(Task).where(Task.id.in_(numbers), Task.removed_at.is_(None), Task.done_at.is_(None))
+        made = session.scalars(open_ones).all()
+    else:
+        made = session.scalars(sa.select(Note).where(Note.id.in_(numbers), Note.removed_at.is_(None))).all()
+    for one in made:
+        one.removed_at = clock.now()
+    session.flush()
+    return len(made)
+
+
+_DEEDS: dict[BulkKind, Callable[[Session, Sequence[int], str, int], Changed]] = {
+    BulkKind.ADD_TAG: _add_tag,
+    BulkKind.REMOVE_TAG: _remove_tag,
+    BulkKind.LANGUAGE: _set_language,
+    BulkKind.NOTE: _add_notes,
+    BulkKind.BLOCK: _block,
+}
+_UNDOING: dict[BulkKind, Callable[[Session, Changed, BulkAction], int]] = {
+    BulkKind.ADD_TAG: _back_tag,
+    BulkKind.REMOVE_TAG: _back_tag,
+    BulkKind.LANGUAGE: _back_language,
+    BulkKind.TASK: _back_made,
+    BulkKind.NOTE: _back_made,
+    BulkKind.BLOCK: _back_block,
+}

@@ -1,0 +1,107 @@
+"""What is to be done by a day, about a person or about none, and who does it."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.errors import InvalidInput, NotFound
+from crm.people import contacts
+from crm.people.contacts import visible
+from crm.people.models import Contact, Task
+from crm.people.notes import checked_text
+from crm.staff.models import Account
+
+LATEST = date(2099, 12, 31)
+SHOWN = 200
+
+
+def add(
+    session: Session,
+    text: str,
+    *,
+    due_on: date | None,
+    account_id: int | None,
+    made_by_id: int | None,
+    contact_id: int | None = None,
+) -> Task:
+    """Write a task down. InvalidInput(field_required, field_too_long, note_holds_document, date_too_far, account_unknown),
+    NotFound(contact_not_found)."""
+    if contact_id is not None:
+        contacts.get(session, contact_id)
+    if due_on is not None and due_on > LATEST:
+        raise InvalidInput("date_too_far", field="due_on")
+    check_owner(session, account_id)
+    made = Task(contact_id=contact_id, text=checked_text(text), due_on=due_on, account_id=account_id, made_by_id=made_by_id)
+    session.add(made)
+    session.flush()
+    return made
+
+
+def check_owner(session: Session, account_id: int | None) -> None:
+    """Whether a task may be an account's; InvalidInput(account_unknown)."""
+    owner = session.get(Account, account_id) if account_id is not None else None
+    if account_id is not None and (owner is None or owner.disabled_at is not None):
+        raise InvalidInput("account_unknown", field="account_id")
+
+
+def find(session: Session, *, contact_id: int | None = None, account_id: int | None = None, done: bool = False) -> Sequence[Task]:
+    """Tasks of a person, or of an account (its own and those of anybody), or all: the most pressing first, at most `SHOWN`.
+
+    Those about people who are blocked are left out.
+    """
+    asked = sa.select(Task).outerjoin(Contact, Contact.id == Task.contact_id)
+    asked = asked.where(Task.removed_at.is_(None), sa.or_(Task.contact_id.is_(None), visible()))
+    asked = asked.where(Task.done_at.is_not(None) if done else Task.done_at.is_(None))
+    if contact_id is not None:
+        asked = asked.where(Task.contact_id == contact_id)
+    if account_id is not None:
+        asked = asked.where(sa.or_(Task.account_id == account_id, Task.account_id.is_(None)))
+    order = (Task.done_at.desc(), Task.id.desc()) if done else (Task.due_on.asc().nulls_last(), Task.id)
+    return session.scalars(asked.order_by(*order).limit(SHOWN)).all()
+
+
+def due(session: Session, account_id: int) -> Sequence[Task]:
+    """The open tasks of an account, or of nobody in particular, whose day is today or went by."""
+    return [task for task in find(session, account_id=account_id) if task.due_on is not None and task.due_on <= today()]
+
+
+def finish(session: Session, task_id: int, account_id: int | None) -> Task:
+    """It was done; twice is the same as once. NotFound(task_not_found)."""
+    task = _get(session, task_id)
+    if task.done_at is None:
+        task.done_at, task.done_by_id = clock.now(), account_id
+    session.flush()
+    return task
+
+
+def reopen(session: Session, task_id: int) -> Task:
+    """It was not done after all, or is put back. NotFound(task_not_found)."""
+    task = _get(session, task_id)
+    task.done_at = task.done_by_id = task.removed_at = None
+    session.flush()
+    return task
+
+
+def remove(session: Session, task_id: int) -> Task:
+    """Take a task away; `reopen` puts it back. NotFound(task_not_found)."""
+    task = _get(session, task_id)
+    task.removed_at = task.removed_at or clock.now()
+    session.flush()
+    return task
+
+
+def today() -> date:
+    """By the calendar of Mexico City."""
+    return clock.institute_time(clock.now()).date()
+
+
+def _get(session: Session, task_id: int) -> Task:
+    task = session.get(Task, task_id)
+    if task is None:
+        raise NotFound("task_not_found")
+    if task.contact_id is not None:
+        contacts.get(session, task.contact_id)
+    return task

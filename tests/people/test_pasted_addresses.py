@@ -1,0 +1,45 @@
+"""Addresses pasted as they come: each found once, whatever stands around them, and taken out with one proof."""
+
+from datetime import date
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.orm import Session
+
+from crm.people import pasted_addresses
+from crm.people.models import SuppressionReason
+from crm.people.suppression import suppress
+from crm.people.taking_in import take_in_many
+from tests.people.factories import contact_in
+
+LEFT = SuppressionReason.UNSUBSCRIBED
+DAY = date(2026, 11, 20)
+
+
+def test_takes_out_what_was_pasted_from_anywhere_once(session: Session) -> None:
+    take_in_many(session, [contact_in(1, emails=["ana@example.org"])])
+    suppress(session, "antes@example.org", LEFT, happened_on=DAY, proof="Carta")
+    text = 'Ana Núñez <ANA@Example.org>; "luz"<luz@example.org>,\tmailto:antes@example.org\n(ana@example.org) juan@@example y nada'
+    told = pasted_addresses.look(session, text, LEFT)
+    assert [(one.text.lower(), one.is_valid, one.contact_id is not None, one.has_left) for one in told] == [
+        ("ana@example.org", True, True, False),
+        ("luz@example.org", True, False, False),
+        ("antes@example.org", True, False, True),
+        ("juan@@example", False, False, False),
+    ]
+    assert pasted_addresses.take_out(session, told, LEFT, happened_on=DAY, proof="Llamada") == 2
+    assert all(one.has_left for one in pasted_addresses.look(session, text, LEFT) if one.is_valid)
+
+
+@given(
+    names=st.lists(st.from_regex(r"[a-z]{3,8}[0-9]{1,3}", fullmatch=True), min_size=1, max_size=8, unique=True),
+    between=st.sampled_from([" ", "\n", ";", ", ", "\r\n", "\t", " | ", ">\n<"]),
+)
+def test_finds_every_address_whatever_parts_them(names: list[str], between: str) -> None:
+    told = pasted_addresses.words(between.join(f"{name}@example.org" for name in names))
+    assert told == [f"{name}@example.org" for name in names]
+
+
+@given(st.text(max_size=300))
+def test_no_text_breaks_it(text: str) -> None:
+    assert all("@" in word for word in pasted_addresses.words(text))

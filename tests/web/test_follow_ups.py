@@ -1,0 +1,121 @@
+"""Work around people: notes, tasks, actions on a selection, and several addresses taken out at once, by the pages."""
+
+import re
+from datetime import timedelta
+
+import sqlalchemy as sa
+from starlette.testclient import TestClient
+
+from crm.database import Database
+from crm.people import tasks
+from crm.people.models import Contact, Suppression, Tag, contact_tag
+from crm.staff.models import Role
+from tests.web.conftest import Visitor, csrf_of
+
+LATE = (tasks.today() - timedelta(days=2)).isoformat()
+
+
+def people_tagged(database: Database, name: str) -> int:
+    with database.session(write=False) as session:
+        asked = (
+            sa.select(sa.func.count()).select_from(contact_tag).join(Tag, Tag.id == contact_tag.c.tag_id).where(Tag.name == name)
+        )
+        return session.scalar(asked) or 0
+
+
+def post(client: TestClient, path: str, **data: str) -> str:
+    answer = client.post(path, data=data | csrf_of(client))
+    assert answer.status_code < 500
+    return answer.text
+
+
+def test_a_note_is_kept_taken_away_and_put_back(visit: Visitor, network: None) -> None:
+    editor = visit(Role.EDITING)
+    assert "Prefiere que le llamen por la tarde" in post(editor, "/personas/7/notas", nota="Prefiere que le llamen por la tarde")
+    assert "Se quitó una nota" in post(editor, "/notas/1/quitar")
+    assert "Prefiere que le llamen por la tarde" in post(editor, "/notas/1/reponer")
+    refused = post(editor, "/personas/7/notas", nota="CURP NULA900101MDFXXX09")
+    assert "la Red no las guarda" in refused
+    assert "NULA900101MDFXXX09" in refused, "the form keeps its text"
+
+
+def test_a_task_that_is_late_waits_on_the_first_page_until_it_is_done(visit: Visitor, network: None) -> None:
+    editor = visit(Role.EDITING)
+    post(editor, "/personas/7/tareas", tarea="Mandar el tríptico", para=LATE, quien="1")
+    assert "Tarea: Mandar el tríptico" in editor.get("/").text
+    assert "Venció el" in editor.get("/tareas").text
+    assert "Quedó hecha" in post(editor, "/tareas/1/hecha")
+    assert "Mandar el tríptico" not in editor.get("/").text
+    post(editor, "/tareas/1/reabrir")
+    assert "Se quitó" in post(editor, "/tareas/1/quitar")
+    wrong = post(editor, "/tareas", tarea="Escribir", para="mañana", quien="99")
+    assert "Esa fecha no existe" in wrong
+    assert "Escribir</textarea>" in wrong
+
+
+def test_all_of_a_filter_are_tagged_and_untagged_again(visit: Visitor, network: None, database: Database) -> None:
+    editor = visit(Role.EDITING)
+    page = editor.get("/lotes/nuevo?todas=1&pais=US").text
+    many = re.search(r"Etiquetar a ([\d,]+) personas", page)
+    assert many
+    told = {"seleccion": "todas=1&pais=US", "que": "etiquetar", "valor": "Consulado 2027"}
+    assert "La lista cambió mientras decidía" in post(editor, "/lotes/nuevo", cuantas="1", **told)
+    assert people_tagged(database, "Consulado 2027") == 0
+    count = many[1].replace(",", "")
+    done = post(editor, "/lotes/nuevo", cuantas=count, **told)
+    assert f"Se puso la etiqueta «Consulado 2027» a {many[1]} personas." in done
+    assert people_tagged(database, "Consulado 2027") == int(count)
+    assert f"Se deshizo en {many[1]} personas." in post(editor, "/lotes/1/deshacer")
+    assert people_tagged(database, "Consulado 2027") == 0
+
+
+def test_only_those_marked_are_meant_and_only_privacy_blocks(visit: Visitor, network: None, database: Database) -> None:
+    editor = visit(Role.COORDINATION)
+    told = {"seleccion": "id=3&id=5&id=999999", "cuantas": "2", "valor": ""}
+    assert "Nadie está marcado" in editor.get("/lotes/nuevo").text
+    assert "No tiene" not in post(editor, "/lotes/nuevo", que="nota", **told | {"valor": "Vino"})
+    refused = editor.post("/lotes/nuevo", data={**told, "que": "bloquear"} | csrf_of(editor))
+    assert refused.status_code == 403
+    assert editor.post("/lotes/nuevo", data={**told, "que": "inventada"} | csrf_of(editor)).status_code == 422
+    assert blocked(database) == 0
+    privacy = visit(Role.PRIVACY)
+    page = privacy.get("/lotes/nuevo?id=3&id=5").text
+    assert "Bloquear a 2 personas" in page
+    assert "Poner una etiqueta" not in page
+    assert privacy.post("/lotes/nuevo", data={**told, "que": "etiquetar", "valor": "x"} | csrf_of(privacy)).status_code == 403
+    assert "Se bloquearon los datos a 2 personas" in post(privacy, "/lotes/nuevo", que="bloquear", **told)
+    assert blocked(database) == 2
+    assert editor.post("/lotes/2/deshacer", data=csrf_of(editor)).status_code == 403
+    post(privacy, "/lotes/2/deshacer")
+    assert blocked(database) == 0
+
+
+def blocked(database: Database) -> int:
+    chosen = sa.and_(Contact.id.in_((3, 5)), Contact.blocked_at.is_not(None))
+    with database.session(write=False) as session:
+        return session.scalar(sa.select(sa.func.count(Contact.id)).where(chosen)) or 0
+
+
+def test_pasted_addresses_leave_once_their_number_is_typed(visit: Visitor, network: None, database: Database) -> None:
+    editor = visit(Role.EDITING)
+    told = {
+        "direcciones": "Una <nueva@example.org>\notra@example.org; no@@example",
+        "motivo": "baja", "fecha": LATE, "prueba": "Llamada del lunes",
+    }  # fmt: skip
+    review = post(editor, "/lotes/bajas", **told)
+    assert "Escriba 2 para confirmar" in review
+    assert "No es una dirección de correo" in review
+    before = left(database)
+    assert "el número de direcciones, para confirmar" in post(editor, "/lotes/bajas", paso="hacer", numero="3", **told)
+    assert left(database) == before
+    assert "2 direcciones quedaron fuera" in post(editor, "/lotes/bajas", paso="hacer", numero="2", **told)
+    assert left(database) == before + 2
+    assert "Todas estaban fuera ya" in post(editor, "/lotes/bajas", **told)
+    nothing = post(editor, "/lotes/bajas", **told | {"direcciones": "nadie", "prueba": ""})
+    assert "No hay ninguna dirección" in nothing
+    assert "Escriba cómo consta" in nothing
+
+
+def left(database: Database) -> int:
+    with database.session(write=False) as session:
+        return session.scalar(sa.select(sa.func.count(Suppression.id))) or 0
