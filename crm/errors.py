@@ -66,6 +66,8 @@ SENTENCES: dict[str, str] = {
     "task_not_found": "No encontramos esa tarea.",
     "date_too_far": "Esa fecha no es posible. Revise el año.",
     "account_unknown": "Esa cuenta no existe o está desactivada. Elija otra.",
+    "export_reason_required": "Escriba para qué se exporta, en unas palabras: queda en la bitácora.",
+    "period_invalid": "El periodo va de una fecha a otra igual o posterior, de hasta diez años. Revise las dos.",
     "nobody_chosen": "No marcó a nadie. Vuelva a la lista y elija a quiénes.",
     "bulk_action_not_found": "No encontramos esa acción.",
     "bulk_action_undone": "Esa acción ya se deshizo.",

@@ -262,3 +262,17 @@ def test_every_command_says_what_it_is_for(name: str) -> None:
     shown = CliRunner().invoke(app, [name, "--help"])
     assert shown.exit_code == 0, shown.output
     assert f" {name} [OPTIONS]" in shown.output
+
+
+def test_people_are_exported_once_and_never_over_another_file(settings: Settings, database: Database, tmp_path: Path) -> None:
+    with database.session() as session:
+        network(session, 3)
+    path = tmp_path / "red.csv"
+    export = f"contacts|export|{path}|--reason|Para el archivo"
+    done, again, unknown = crm(environment(settings), export, export, f"contacts export {tmp_path / 'red.doc'}")
+    assert (done.code, again.code, unknown.code) == (0, 2, 2)
+    assert len(path.read_text(encoding="utf-8-sig").splitlines()) == 4
+    assert path.stat().st_mode & 0o777 == 0o600
+    with database.session(write=False) as session:
+        noted = session.scalars(sa.select(Change).where(Change.entity == "export")).one()
+        assert noted.fields["rows"] == [None, 3]

@@ -75,16 +75,22 @@ def behind(
     wanted = rows.c.reason.is_(None) if reason is None else rows.c.reason == reason.value
     statement = sa.select(Contact.id, rows.c.address).join(rows, rows.c.contact_id == Contact.id).where(wanted)
     found, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=BEHIND_ROWS)
-    persons = named(session, [row.id for row in found])
-    return {
+    return listed(session, found, masked=masked) | {
         "reason": reason,
         "reason_words": reason_words(reason.value) if reason else None,
         "sentence": sends.SKIP_SENTENCES.get(reason.value) if reason else None,
-        "people": [
-            (row.id, persons.get(row.id), mask_address(row.address) if masked and row.address else row.address) for row in found
-        ],
         "cursor": cursor,
         "following": following,
+    }
+
+
+def listed(session: Session, found: Sequence[Any], *, masked: bool) -> dict[str, Any]:
+    """Rows of (id, address) as the people that `people/reached.html` lists."""
+    persons = named(session, [row.id for row in found])
+    return {
+        "people": [
+            (row.id, persons.get(row.id), mask_address(row.address) if masked and row.address else row.address) for row in found
+        ]
     }
 
 

@@ -1,10 +1,12 @@
 """Commands for people: lists that come in, places to review, who left, and the rules of consent."""
 
+import os
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import sqlalchemy as sa
 import typer
 from rich.progress import Progress
 
@@ -13,8 +15,8 @@ from crm.cli.edge import AsJson, FromStdin, console, opened, read_password, read
 from crm.database import Database
 from crm.errors import NotSignedIn
 from crm.history import Actor, ActorKind
-from crm.mailing import links
-from crm.people import consent, imports, places
+from crm.mailing import links, segments
+from crm.people import consent, exports, imports, places
 from crm.people.models import Purpose, SuppressionReason
 from crm.staff import accounts, rights
 
@@ -42,6 +44,34 @@ def import_contacts(
                 _show_check(database, file, basis, as_json)
             else:
                 _import(database, file, basis, as_json)
+
+
+@contacts.command("export")
+def export_contacts(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="Archivo .csv, .xlsx o .vcf que se crea.")],
+    reason: Annotated[str, typer.Option(help="Para qué se exporta; queda en la bitácora.")] = "Línea de comandos",
+    segment: Annotated[str | None, typer.Option(help="Solo las personas de un segmento, por su nombre.")] = None,
+) -> None:
+    """Exporta las personas de la Red a un archivo nuevo; la bitácora guarda para qué y cuántas fueron."""
+    form = file.suffix.removeprefix(".").lower()
+    if form not in set(exports.Format):
+        console.print("[red]El archivo debe terminar en .csv, .xlsx o .vcf.[/red]")
+        raise typer.Exit(2)
+    if file.exists():
+        console.print("[red]Ese archivo ya existe. Elija otro nombre.[/red]")
+        raise typer.Exit(2)
+    with transaction() as session:
+        chosen = segments.condition(session, segments.parse(segments.by_name(session, segment).rule)) if segment else sa.true()
+        view = f"segmento «{segment}»" if segment else "toda la Red"
+        body, count = exports.export(session, chosen, exports.Format(form), reason=reason, view=f"crm contacts export, {view}")
+        write_new(file, body)
+    console.print(f"{count:,} personas en {file.name}.", highlight=False)
+
+
+def write_new(path: Path, body: bytes) -> None:
+    """Write a file that only its owner reads; never over another."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(body)
 
 
 def _show_check(database: Database, file: Path, basis: imports.Basis | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from crm import sheets
 from crm.database import search_key
 from crm.errors import InvalidInput
 from crm.people.full_names import split_full_name, split_surnames, split_surnames_first
@@ -344,7 +345,8 @@ def _texts(columns: Columns, cells: Sequence[str], warnings: list[tuple[str, str
 
 
 def _tidy(text: str) -> str:
-    """One line, single spaces, composed letters, nothing invisible."""
+    """One line, single spaces, composed letters, nothing invisible; without the guard of a list that the Red wrote itself."""
+    text = sheets.unguarded(text)
     if not text.isascii():
         text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(text.split())

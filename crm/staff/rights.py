@@ -18,6 +18,8 @@ class Right(StrEnum):
     EDIT = "edit"
     """Add and change contacts, segments, materials and drafts of campaigns."""
     IMPORT = "import"
+    EXPORT = "export"
+    """Take people out of the Red as a file, with a reason that stays in the log."""
     SEND = "send"
     """Order, pause, resume and cancel sends."""
     PRIVACY = "privacy"
@@ -32,9 +34,11 @@ _SEE = {Right.VIEW, Right.VIEW_ADDRESSES}
 ROLES: dict[Role, frozenset[Right]] = {
     Role.READING: frozenset({Right.VIEW}),
     Role.EDITING: frozenset(_SEE | {Right.EDIT}),
-    Role.COORDINATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.SEND}),
-    Role.PRIVACY: frozenset(_SEE | {Right.PRIVACY}),
-    Role.ADMINISTRATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.SEND, Right.ACCOUNTS, Right.KEYS, Right.SETTINGS}),
+    Role.COORDINATION: frozenset(_SEE | {Right.EDIT, Right.IMPORT, Right.EXPORT, Right.SEND}),
+    Role.PRIVACY: frozenset(_SEE | {Right.PRIVACY, Right.EXPORT}),
+    Role.ADMINISTRATION: frozenset(
+        _SEE | {Right.EDIT, Right.IMPORT, Right.EXPORT, Right.SEND, Right.ACCOUNTS, Right.KEYS, Right.SETTINGS}
+    ),
 }
 ROLE_WORDS = {
     Role.READING: "Consulta",
@@ -99,6 +103,10 @@ PAGES: dict[str, Access] = {
     "POST /personas/{contact_id}/tareas": needs(Right.EDIT),
     "POST /notas/{note_id}/quitar": needs(Right.EDIT),
     "POST /notas/{note_id}/reponer": needs(Right.EDIT),
+    "GET /exportar": needs(Right.EXPORT),
+    "POST /exportar": needs(Right.EXPORT),
+    "GET /personas/{contact_id}/todo": needs(Right.PRIVACY),
+    "GET /personas/{contact_id}/todo.json": needs(Right.PRIVACY),
     "GET /tareas": needs(Right.VIEW),
     "POST /tareas": needs(Right.EDIT),
     "POST /tareas/{task_id}/hecha": needs(Right.EDIT),
@@ -140,6 +148,9 @@ PAGES: dict[str, Access] = {
     "GET /buzon/{number}": needs(Right.VIEW_ADDRESSES),
     "GET /buzon/{number}/vista": needs(Right.VIEW_ADDRESSES),
     "GET /campanas": needs(Right.VIEW),
+    "GET /campanas/enviado": needs(Right.VIEW),
+    "GET /campanas/enviado/archivo": needs(Right.VIEW),
+    "GET /campanas/enviado/personas": needs(Right.VIEW),
     "GET /campanas/nueva": needs(Right.EDIT),
     "POST /campanas/nueva": needs(Right.EDIT),
     "POST /campanas/{campaign_id}/duplicar": needs(Right.EDIT),

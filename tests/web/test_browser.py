@@ -71,6 +71,7 @@ class Site:
             "/materiales/plantillas", "/organizaciones", "/organizaciones?q=zzyzx", "/organizaciones/1", "/organizaciones/1/editar",
             "/ajustes", "/ajustes/personas", "/ajustes/correo", "/ajustes/claves", self.invitation, "/entrar/invitacion/usada",
             "/ajustes/avisos", "/regularizar", "/tareas", "/lotes", "/lotes/nuevo?todas=1", "/lotes/nuevo", "/lotes/bajas",
+            "/campanas/enviado", "/campanas/enviado/personas", "/exportar?todas=1", "/exportar?envio=1",
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",
             "/importar", "/importar/1", "/importar/2", "/importar/3", "/importar/3/filas", "/importar/3/filas?estado=refused",
             "/importar/3/filas/5",

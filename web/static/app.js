@@ -78,6 +78,10 @@ document.addEventListener("click", async (event) => {
   }
 });
 
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-print]")) window.print();
+});
+
 // The id of what a swap filled.
 const targetOf = (event) => {
   const target = event.detail?.ctx?.target;

@@ -1,0 +1,156 @@
+"""Who was told what, and when: the sends of a period in one row each, without a name, and the different people behind them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from crm import clock
+from crm.mailing.models import Campaign, CampaignVariant, Delivery, DeliveryState, Send, SkipReason
+from crm.people.models import Contact, Language, Purpose
+
+LEAST = 5
+"""Fewer people than this are not told to who may not see people: a cell of three names them nearly (k-anonymity, k = 5)."""
+HIDDEN = None
+
+
+@dataclass(frozen=True)
+class Period:
+    """Days by the calendar of Mexico City, both included."""
+
+    first: date
+    last: date
+
+    @property
+    def begins(self) -> datetime:
+        return datetime.combine(self.first, time(), clock.INSTITUTE_ZONE)
+
+    @property
+    def ends(self) -> datetime:
+        """The instant after it."""
+        return datetime.combine(self.last + timedelta(days=1), time(), clock.INSTITUTE_ZONE)
+
+
+def quarter_of(day: date) -> Period:
+    """The quarter of a year that a day is in."""
+    first = day.replace(month=3 * ((day.month - 1) // 3) + 1, day=1)
+    following = (first + timedelta(days=95)).replace(day=1)
+    return Period(first, following - timedelta(days=1))
+
+
+@dataclass(frozen=True)
+class SentRow:
+    """One send: when it began, what it said and for what, how many people it was for and what became of them."""
+
+    send_id: int
+    on: date
+    campaign: str
+    subject: str
+    purpose: Purpose
+    people: int
+    countries: int
+    """Of those whose mail the server accepted."""
+    counts: Mapping[DeliveryState, int]
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason to people."""
+
+    @property
+    def accepted(self) -> int:
+        return self.counts.get(DeliveryState.SENT, 0)
+
+
+def rows(session: Session, period: Period) -> list[SentRow]:
+    """The sends that began in a period, the oldest first. What waits in them still is told as pending."""
+    found = session.execute(
+        sa.select(Send, Campaign.name, CampaignVariant.subject)
+        .join(Campaign, Campaign.id == Send.campaign_id)
+        .outerjoin(
+            CampaignVariant,
+            sa.and_(CampaignVariant.campaign_id == Campaign.id, CampaignVariant.language == Language.SPANISH),
+        )
+        .where(Send.started_at >= period.begins, Send.started_at < period.ends)
+        .order_by(Send.started_at, Send.id)
+    ).all()
+    ids = [row[0].id for row in found]
+    counts, skipped, countries = _counts(session, ids), _skipped(session, ids), _countries(session, ids)
+    return [
+        SentRow(
+            send_id=send.id,
+            on=clock.institute_time(send.started_at or send.starts_at).date(),
+            campaign=name,
+            subject=subject or "",
+            purpose=send.purpose,
+            people=sum(counts.get(send.id, {}).values()),
+            countries=countries.get(send.id, 0),
+            counts=counts.get(send.id, {}),
+            skipped=skipped.get(send.id, {}),
+        )
+        for send, name, subject in found
+    ]
+
+
+def _counts(session: Session, ids: Sequence[int]) -> dict[int, dict[DeliveryState, int]]:
+    told: dict[int, dict[DeliveryState, int]] = {}
+    statement = sa.select(Delivery.send_id, Delivery.state, sa.func.count()).where(Delivery.send_id.in_(ids))
+    for send_id, state, people in session.execute(statement.group_by(Delivery.send_id, Delivery.state)):
+        one = DeliveryState.PENDING if state == DeliveryState.SENDING else DeliveryState(state)
+        of_send = told.setdefault(send_id, {})
+        of_send[one] = of_send.get(one, 0) + people
+    return told
+
+
+def _skipped(session: Session, ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    told: dict[int, dict[str, int]] = {}
+    statement = sa.select(Delivery.send_id, Delivery.reason, sa.func.count()).where(
+        Delivery.send_id.in_(ids), Delivery.state == DeliveryState.SKIPPED
+    )
+    for send_id, reason, people in session.execute(statement.group_by(Delivery.send_id, Delivery.reason)):
+        told.setdefault(send_id, {})[reason or ""] = people
+    return told
+
+
+def _countries(session: Session, ids: Sequence[int]) -> dict[int, int]:
+    statement = sa.select(Delivery.send_id, sa.func.count(sa.distinct(Contact.country))).join(
+        Contact, Contact.id == Delivery.contact_id
+    )
+    accepted = statement.where(Delivery.send_id.in_(ids), Delivery.state == DeliveryState.SENT)
+    return {row[0]: row[1] for row in session.execute(accepted.group_by(Delivery.send_id))}
+
+
+def reached(period: Period) -> sa.Select[int]:
+    """The ids of the different people whose mail of a send of the period the server accepted."""
+    return (
+        sa.select(Delivery.contact_id)
+        .join(Send, Send.id == Delivery.send_id)
+        .where(Delivery.state == DeliveryState.SENT, Send.started_at >= period.begins, Send.started_at < period.ends)
+        .distinct()
+    )
+
+
+def different_people(session: Session, period: Period) -> int:
+    """How many people got at least one mail of the period; who got five counts once."""
+    return session.scalar(sa.select(sa.func.count()).select_from(reached(period).subquery())) or 0
+
+
+# --- small cells -------------------------------------------------------------------------------------------------------------
+
+
+def hide_small(cells: Sequence[int], *, total_is_shown: bool) -> list[int | None]:
+    """The cells of one row for who may not see people: those from 1 to 4 are hidden (None).
+
+    Where the row's total is shown, one hidden cell could be reckoned from the others: then the smallest of those is hidden too.
+    """
+    hidden = {place for place, cell in enumerate(cells) if 0 < cell < LEAST}
+    if total_is_shown and len(hidden) == 1:
+        others = [place for place, cell in enumerate(cells) if cell >= LEAST]
+        hidden |= {min(others, key=lambda place: cells[place])} if others else set()
+    return [HIDDEN if place in hidden else cell for place, cell in enumerate(cells)]
+
+
+def reasons_of(found: Iterable[SentRow]) -> list[str]:
+    """The reasons that any of some sends left people out for, in the order of the closed list."""
+    told = {reason for row in found for reason in row.skipped}
+    known = [reason.value for reason in SkipReason if reason.value in told]
+    return [*known, *sorted(told - set(known))]

@@ -1,0 +1,135 @@
+"""Exportar: the people of a view as a file, with the reason that the log keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+from starlette.datastructures import QueryParams
+
+from crm import clock
+from crm.errors import InvalidInput
+from crm.mailing import segments, sends
+from crm.mailing.models import Delivery, DeliveryState
+from crm.people import exports
+from crm.people.contacts import visible
+from crm.people.exports import Format
+from crm.people.models import Contact
+from web.asked import text_of, whole_number
+from web.bulk_actions import Chosen
+from web.contact_list import Filter
+from web.dependencies import Posted, SessionOf, ViewerOf
+from web.pages import Viewer, page
+from web.words import DELIVERY_STATES, reason_words
+
+FORMATS = (
+    (Format.XLSX, "Hoja de cálculo (.xlsx)", "Para revisar o imprimir."),
+    (Format.CSV, "CSV (UTF-8)", "Para otra herramienta; se puede volver a importar."),
+    (Format.VCARD, "vCard (.vcf)", "Para una libreta de direcciones."),
+)
+ROWS_IN_WORDS = 200
+
+router = APIRouter()
+
+
+@dataclass(frozen=True)
+class View:
+    """What is exported: whose people, in words for the log and the page, and where one came from."""
+
+    condition: sa.ColumnElement[bool]
+    words: str
+    back: str
+
+    @classmethod
+    def read(cls, session: Session, query: QueryParams, viewer: Viewer) -> "View":
+        """From an address: the people of a send (in a state, for a reason), or those of Contactos: all of a filter or marked."""
+        number = whole_number(query.get("envio", ""))
+        if number:
+            return cls._of_send(session, number, query)
+        chosen = Chosen.read(session, query, viewer)
+        words = _filter_words(session, Filter.read(query)) if chosen.filter is not None else "Personas marcadas en Contactos"
+        back = "/contactos" + (f"?{chosen.filter}" if chosen.filter else "")
+        return cls(Contact.id.in_(chosen.ids) if chosen.ids else sa.false(), words, back)
+
+    @classmethod
+    def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":
+        send = sends.get(session, number)
+        mine = sa.select(Delivery.contact_id).where(Delivery.send_id == number)
+        words = [f"Envío {number}"]
+        state, reason = query.get("estado", ""), query.get("motivo", "")
+        if state in set(DeliveryState):
+            mine = mine.where(Delivery.state == DeliveryState(state))
+            words.append(DELIVERY_STATES[DeliveryState(state)][0] if DeliveryState(state) in DELIVERY_STATES else state)
+            if reason.replace("_", "").isalnum():
+                mine = mine.where(Delivery.reason == reason)
+                words.append(reason_words(reason))
+        return cls(sa.and_(Contact.id.in_(mine), visible()), ", ".join(words), f"/envios/{send.id}/personas")
+
+    def people(self, session: Session) -> int:
+        counted_ones = sa.select(sa.func.count()).select_from(Contact).where(self.condition, visible())
+        return session.scalar(counted_ones) or 0
+
+
+def _filter_words(session: Session, told: Filter) -> str:
+    """A filter for the log: what it is about, without what was typed into the search, which may be somebody's name."""
+    parts = [("países", told.countries), ("sectores", told.sectors), ("correo", told.mail), ("etiquetas", told.tags)]
+    words = [f"{name}: {', '.join(values)}" for name, values in parts if values]
+    words += ["con una búsqueda"] if told.text else []
+    words += ["una ciudad"] if told.city is not None else []
+    words += [f"segmento «{segments.get(session, told.segment).name}»"] if told.segment is not None else []
+    return f"Contactos ({'; '.join(words)})"[:ROWS_IN_WORDS] if words else "Contactos, toda la Red"
+
+
+@router.get("/exportar")
+def ask(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
+    """How many people, in what form and what for."""
+    query = QueryParams(request.url.query)
+    return _page(request, session, View.read(session, query, viewer), str(query))
+
+
+def _page(
+    request: Request,
+    session: Session,
+    view: View,
+    query: str,
+    *,
+    typed: Mapping[str, str] | None = None,
+    wrong: str = "",
+    status: int = 200,
+) -> Response:
+    context = {
+        "view": view,
+        "people": view.people(session),
+        "query": query,
+        "formats": [(form.value, words, hint) for form, words, hint in FORMATS],
+        "headers": exports.HEADERS,
+        "typed": {"formato": Format.XLSX.value, "razon": ""} | dict(typed or {}),
+        "wrong": wrong,
+        "most": exports.REASON_LENGTH,
+    }
+    return page(request, "exports/page.html", context, status=status)
+
+
+@router.post("/exportar")
+def export(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted) -> Response:
+    """Give the file; how many were in it and why stays in the log."""
+    query = text_of(form, "vista")
+    typed = {name: text_of(form, name) for name in ("formato", "razon")}
+    view = View.read(session, QueryParams(query), viewer)
+    try:
+        if typed["formato"] not in set(Format):
+            raise InvalidInput("value_invalid", field="formato")
+        kind = Format(typed["formato"])
+        body, _ = exports.export(session, view.condition, kind, reason=typed["razon"], view=view.words)
+    except InvalidInput as error:
+        return _page(request, session, view, query, typed=typed, wrong=error.sentence, status=422)
+    name = f"red-{clock.institute_time(clock.now()):%Y-%m-%d}.{kind.value}"
+    return attached(body, exports.MEDIA_TYPES[kind], name)
+
+
+def attached(body: bytes, media_type: str, name: str) -> Response:
+    """A file to be saved."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+    return Response(body, media_type=media_type, headers=headers)

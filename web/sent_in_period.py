@@ -1,0 +1,168 @@
+"""Qué se envió: the sends of a period in one row each, without names, to read, print or take as a file."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from crm import clock, sheets
+from crm.database import keyset_page
+from crm.errors import InvalidInput
+from crm.mailing import sent_in_period
+from crm.mailing.models import DeliveryState
+from crm.mailing.sent_in_period import Period, SentRow
+from crm.people import consent
+from crm.people.contacts import visible
+from crm.people.models import Contact, EmailAddress
+from crm.staff.rights import Right
+from web import samples
+from web.asked import address
+from web.dependencies import SessionOf, ViewerOf
+from web.exports import attached
+from web.pages import Viewer, day, page
+from web.samples import BEHIND_ROWS
+from web.words import PURPOSES, reason_words
+
+HERE = "/campanas/enviado"
+LONGEST = timedelta(days=3_660)
+STATES = (
+    (DeliveryState.SENT, "Aceptados"),
+    (DeliveryState.FAILED, "No se pudo"),
+    (DeliveryState.IN_DOUBT, "Sin confirmar"),
+    (DeliveryState.PENDING, "Pendientes"),
+    (DeliveryState.DEFERRED, "En espera"),
+)
+"""What became of who was to get it, as columns."""
+HEADERS = ("Fecha", "Campaña", "Asunto", "Finalidad", "Personas", "Países")
+SMALL = "menos de 5"
+
+router = APIRouter()
+
+
+def read_period(query: Mapping[str, str]) -> Period:
+    """The days of an address, else this quarter; InvalidInput(date_invalid, period_invalid)."""
+    today = clock.institute_time(clock.now()).date()
+    quarter = sent_in_period.quarter_of(today)
+    try:
+        first = date.fromisoformat(query["desde"]) if query.get("desde") else quarter.first
+        last = date.fromisoformat(query["hasta"]) if query.get("hasta") else max(quarter.last, first)
+    except ValueError as error:
+        raise InvalidInput("date_invalid", field="desde") from error
+    if not first <= last <= first + LONGEST or not 2000 <= first.year <= 2100:
+        raise InvalidInput("period_invalid", field="hasta")
+    return Period(first, last)
+
+
+def _query(period: Period) -> dict[str, str]:
+    return {"desde": period.first.isoformat(), "hasta": period.last.isoformat()}
+
+
+@router.get(HERE)
+def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
+    """One row per send, its figures doors to the people behind them, and how many different people they were."""
+    wrong, status = "", 200
+    try:
+        period = read_period(request.query_params)
+    except InvalidInput as error:
+        wrong, status, period = error.sentence, 422, read_period({})
+    found = sent_in_period.rows(session, period)
+    people = sent_in_period.different_people(session, period)
+    context = {
+        "period": period,
+        "query": address("", **_query(period)),
+        "typed": {name: request.query_params.get(name, "") or value for name, value in _query(period).items()},
+        "presets": _presets(),
+        "rows": [(row, *_cells(row, viewer)) for row in found],
+        "states": STATES,
+        "purposes": PURPOSES,
+        "reason_words": reason_words,
+        "accepted": sum(row.accepted for row in found),
+        "people": _shown(people, viewer),
+        "wrong": wrong,
+        "hides": not viewer.may(Right.VIEW_ADDRESSES),
+        "now": clock.now(),
+    }
+    return page(request, "sent_in_period/page.html", context, status=status)
+
+
+def _presets() -> list[tuple[str, str]]:
+    """Periods that are asked for most, with their address."""
+    today = clock.institute_time(clock.now()).date()
+    this = sent_in_period.quarter_of(today)
+    before = sent_in_period.quarter_of(this.first - timedelta(days=1))
+    month = Period(today.replace(day=1), (today.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1))
+    year = Period(today.replace(month=1, day=1), today.replace(month=12, day=31))
+    named = (("Este mes", month), ("Este trimestre", this), ("Trimestre anterior", before), ("Este año", year))
+    return [(words, address(HERE, **_query(period))) for words, period in named]
+
+
+def _shown(people: int, viewer: Viewer) -> int | None:
+    return people if viewer.may(Right.VIEW_ADDRESSES) else sent_in_period.hide_small([people], total_is_shown=False)[0]
+
+
+def _cells(row: SentRow, viewer: Viewer) -> tuple[dict[DeliveryState, int | None], dict[str, int | None]]:
+    """What became of the people of a send by state, and of those left out by reason; small ones hidden from who may not see."""
+    states = [state for state, _ in STATES]
+    told = [row.counts.get(state, 0) for state in states] + list(row.skipped.values())
+    cells: Sequence[int | None] = told if viewer.may(Right.VIEW_ADDRESSES) else sent_in_period.hide_small(told, total_is_shown=True)
+    return dict(zip(states, cells, strict=False)), dict(zip(row.skipped, cells[len(states) :], strict=True))
+
+
+@router.get(HERE + "/archivo")
+def give_file(
+    request: Request, session: SessionOf, viewer: ViewerOf, formato: Annotated[str, Query(pattern="^(csv|xlsx)$")] = "csv"
+) -> Response:
+    """The same as a file: no name of anybody, and no cell that a spreadsheet would run."""
+    period = read_period(request.query_params)
+    found = sent_in_period.rows(session, period)
+    reasons = sent_in_period.reasons_of(found)
+    headers = [
+        *HEADERS,
+        *(words for _, words in STATES),
+        *(f"No se les escribió: {reason_words(name).lower()}" for name in reasons),
+    ]
+    table = [_line(row, reasons, viewer) for row in found]
+    name = f"enviado-{period.first.isoformat()}-a-{period.last.isoformat()}.{formato}"
+    if formato == "csv":
+        return attached(sheets.csv_file(headers, table), sheets.CSV_TYPE, name)
+    title = f"Qué se envió del {day(period.first)} al {day(period.last)}"
+    return attached(sheets.xlsx_file(title, headers, table), sheets.XLSX_TYPE, name)
+
+
+def _line(row: SentRow, reasons: Sequence[str], viewer: Viewer) -> list[sheets.Cell]:
+    states, skipped = _cells(row, viewer)
+    figures: list[sheets.Cell] = [SMALL if cell is None else cell for cell in (states[state] for state, _ in STATES)]
+    figures += [SMALL if cell is None else cell for cell in (skipped.get(name, 0) for name in reasons)]
+    return [row.on, row.campaign, row.subject, PURPOSES[row.purpose], row.people, row.countries, *figures]
+
+
+@router.get(HERE + "/personas")
+def people(
+    request: Request, session: SessionOf, viewer: ViewerOf, cursor: Annotated[str | None, Query(max_length=200)] = None
+) -> Response:
+    """The different people whom the mails of a period reached."""
+    period = read_period(request.query_params)
+    masked = not viewer.may(Right.VIEW_ADDRESSES)
+    context: dict[str, Any] = {
+        "period": period,
+        "here": address(HERE + "/personas", **_query(period)),
+        "up": address(HERE, **_query(period)),
+        "total": sent_in_period.different_people(session, period),
+        **_some(session, period, cursor, masked=masked),
+    }
+    return page(request, "sent_in_period/people.html", context)
+
+
+def _some(session: Session, period: Period, cursor: str | None, *, masked: bool) -> dict[str, Any]:
+    statement = (
+        sa.select(Contact.id, EmailAddress.address)
+        .outerjoin(EmailAddress, EmailAddress.id == consent.preferred_address())
+        .where(Contact.id.in_(sent_in_period.reached(period)), visible())
+    )
+    wanted: Any = statement
+    found, following = keyset_page(session, wanted, [Contact.id], cursor=cursor, limit=BEHIND_ROWS)
+    return samples.listed(session, found, masked=masked) | {"cursor": cursor, "following": following}
