@@ -16,7 +16,7 @@ from crm.errors import CrmError
 from crm.mailing import audience, campaigns, fields, previews, relays, revisions, segments, sends, templates
 from crm.mailing.models import Campaign, Segment, Send
 from crm.mailing.previews import Preview
-from crm.mailing.schemas import Audience, Problem
+from crm.mailing.schemas import Audience, CampaignIn, Problem, VariantIn
 from crm.outreach import materials
 from crm.outreach.models import Material, MaterialKind
 from crm.people.models import Language
@@ -65,13 +65,29 @@ def make(
         wrong = "Escriba cómo se llama la campaña, para encontrarla después."
         return _new_page(request, session, nombre, plantilla, segmento, wrong)
     try:
-        begun = templates.starter(plantilla, nombre.strip()[:200])
+        begun = _with_material(session, templates.starter(plantilla, nombre.strip()[:200]))
         include = [segment.id] if (segment := _segment(session, segmento)) else []
         made = campaigns.create(session, begun.model_copy(update={"audience": Audience(include=include)}))
     except (CrmError, ValidationError):
         wrong = "Elija una de las plantillas y revise el nombre."
         return _new_page(request, session, nombre, plantilla, segmento, wrong)
     return RedirectResponse(f"/campanas/{made.id}/redactar", status_code=303)
+
+
+def _with_material(session: Session, begun: CampaignIn) -> CampaignIn:
+    """The draft with the newest material that its template has a place for, if there is one in its language."""
+    told = templates.get(begun.template).material
+    if told is None:
+        return begun
+    kind, place = told
+    first = _first_materials(session)
+    variants = []
+    for variant in begun.variants:
+        blocks = [block.model_dump() for block in variant.blocks]
+        if number := first.get((kind, variant.language.value)):
+            blocks.insert(place, {"type": kind, "material": int(number)})
+        variants.append(VariantIn.model_validate(variant.model_dump() | {"blocks": blocks}))
+    return begun.model_copy(update={"variants": variants})
 
 
 def _new_page(

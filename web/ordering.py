@@ -1,7 +1,7 @@
 """Revisar y enviar: the last look before a campaign leaves, a test to one's own mailbox, and the order itself."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from crm import clock
 from crm.errors import CrmError
-from crm.mailing import audience, campaigns, previews, relays, sends
+from crm.mailing import audience, campaigns, link_checks, previews, relays, sends
+from crm.mailing.link_checks import Checked
 from crm.mailing.models import Campaign, SendMode, SkipReason, Trial
 from crm.mailing.schemas import SendIn, When
 from crm.people.countries import country_name
@@ -88,6 +89,7 @@ def _page(
     *,
     wrong: Mapping[str, str] | None = None,
     typed: str = "",
+    checked: Sequence[Checked] | None = None,
     status: int = 200,
 ) -> Response:
     reviewed = campaigns.review(session, campaign, settings_of(request))
@@ -106,6 +108,8 @@ def _page(
         "more_countries": countries[COUNTRIES_TOLD:],
         "purpose": PURPOSES[campaign.purpose],
         "trials": _trials(session, campaign),
+        "links": link_checks.links_of(campaigns.content_of(campaign).variants),
+        "checked": checked,
         "own_address": accounts.get(session, viewer.account_id).email,
         "may_send": viewer.may(Right.SEND),
         "already": _already(session, campaign),
@@ -185,6 +189,18 @@ def try_out(
         kept = {"version": version, "account_id": account.id if account else viewer.account_id}
         session.add_all(Trial(campaign_id=campaign_id, accepted=one.accepted, reason=one.reason, **kept) for one in judged)
     return RedirectResponse(f"/campanas/{campaign_id}/revisar#trial-title", status_code=303)
+
+
+@router.post("/campanas/{campaign_id}/enlaces")
+def check_links(request: Request, viewer: ViewerOf, campaign_id: CampaignId) -> Response:
+    """Ask the sites of its links whether they are there. No transaction waits for them."""
+    with database_of(request).session(write=False) as session:
+        campaign = campaigns.get(session, campaign_id)
+        links = link_checks.links_of(campaigns.content_of(campaign).variants)
+    checked = link_checks.check(links)
+    with database_of(request).session(write=False) as session:
+        campaign = campaigns.get(session, campaign_id)
+        return _page(request, session, campaign, viewer, Chosen.read({}, sends.hour_kept(session, campaign_id)), checked=checked)
 
 
 # --- the order -----------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from crm import clock, files
 from crm.config import Settings, is_loopback
 from crm.database import keyset_page
 from crm.errors import Conflict, InvalidInput, NotFound
-from crm.mailing import audience, composing, fields, links, markdown, relays, revisions, segments, templates
+from crm.mailing import audience, composing, fields, links, markdown, relays, revisions, segments, templates, wording
 from crm.mailing.compiling import Compiled
 from crm.mailing.composing import Attached
 from crm.mailing.models import Campaign, CampaignVariant, Delivery, DeliveryState, Send, SendState
@@ -414,6 +414,7 @@ def _content_problems(session: Session, variant: VariantIn) -> list[Problem]:
             if materials.get(session, block.material).language is not variant.language:
                 problems.append(_problem("material_other_language", blocking=False).model_copy(update={"block": number}))
         problems += [_problem(code).model_copy(update={"block": number}) for code in codes]
+        problems += _wording_problems(block, variant.language, number)
     unblocked = not any(problem.blocking for problem in problems)
     if variant.blocks and not any(text.strip() for text in _texts(variant)[2:]) and unblocked:
         problems.append(_problem("text_version_missing"))
@@ -426,6 +427,13 @@ def _says_nothing_to_some(variant: VariantIn) -> bool:
     """Whether who is in none of the segments of its blocks would get an empty mail."""
     common = _seen(variant, [], 0)
     return len(common.blocks) < len(variant.blocks) and not any(text.strip() for text in _texts(common)[2:])
+
+
+def _wording_problems(block: AnyBlock, language: Language, number: int) -> list[Problem]:
+    """What could be said better in a block: advice, which never blocks."""
+    text = block.body if isinstance(block, TextBlock | FactBlock) else block.title if isinstance(block, CoverBlock) else ""
+    told = wording.advice(text, language) if text and not _PLACEHOLDER.search(text) else []
+    return [Problem(code=one.kind.value, sentence=one.sentence, blocking=False, block=number, language=language) for one in told]
 
 
 def _material_codes(material: Material, block: AnyBlock) -> list[str]:

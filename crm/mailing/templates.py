@@ -38,6 +38,8 @@ class Template:
     content_class: ContentClass
     starters: dict[Language, VariantIn]
     """What a text begins with in each language."""
+    material: tuple[str, int] | None = None
+    """The kind of block with a material that belongs in it, and its place: put there when there is a material that fits."""
 
     @property
     def starter(self) -> VariantIn:
@@ -57,7 +59,8 @@ def all_templates() -> dict[str, Template]:
             language: VariantIn.model_validate({"language": language, **told[part]})
             for language, part in ((Language.SPANISH, "starter"), (Language.ENGLISH, "starter_en"))
         }
-        found[name] = Template(name, told["title"], told["description"], purpose, content_class, begun)
+        material = (told["material"], told["material_at"]) if "material" in told else None
+        found[name] = Template(name, told["title"], told["description"], purpose, content_class, begun, material)
     return found
 
 

@@ -161,6 +161,7 @@ PAGES: dict[str, Access] = {
     "GET /campanas/{campaign_id}/vista": needs(Right.VIEW),
     "GET /campanas/{campaign_id}/revisar": needs(Right.VIEW),
     "GET /campanas/{campaign_id}/personas": needs(Right.VIEW),
+    "POST /campanas/{campaign_id}/enlaces": needs(Right.EDIT),
     "POST /campanas/{campaign_id}/prueba": needs(Right.EDIT),
     "POST /campanas/{campaign_id}/enviar": needs(Right.SEND),
     "POST /envios/{send_id}/editar": needs(Right.SEND),

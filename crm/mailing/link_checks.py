@@ -1,0 +1,163 @@
+"""Whether the links of a mail lead somewhere: asked of their sites once, by a button, before 1,500 people try them.
+
+Bounded in number and time. It never asks a private address (a link must not make this machine knock on doors of its own
+network: CWE-918), nor a link that holds a person's value, which would be that person's click.
+"""
+
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from crm.mailing import fields, markdown
+from crm.mailing.schemas import AnyBlock, ButtonBlock, FactBlock, ImageBlock, TextBlock, VariantIn
+
+LINKS_MOST = 30
+REDIRECTS_MOST = 4
+STEP_SECONDS = 5.0
+WHOLE_SECONDS = 25.0
+AT_ONCE = 6
+_MARKED = re.compile(r"zq([a-z_]+?)zq")
+"""A merge field where Markdown reads a link: it takes no braces there."""
+AGENT = "RedVotoChilango-comprobador-de-enlaces"
+
+
+class Finding(StrEnum):
+    WORKS = "works"
+    DEAD = "dead"
+    UNSURE = "unsure"
+    PERSONAL = "personal"
+    """Holds a person's value: not asked."""
+    PRIVATE = "private"
+    """Of a private network: nobody who gets the mail could open it."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A link and what became of it, in words."""
+
+    link: str
+    finding: Finding
+    words: str
+
+
+Resolve = Callable[[str, int], Sequence[str]]
+"""The addresses of a host and port; OSError when it has none."""
+
+
+def links_of(variants: Iterable[VariantIn]) -> list[str]:
+    """The http(s) links that staff wrote, each once, in order; merge fields stand in them as they were written."""
+    found = [link for variant in variants for block in variant.blocks for link in _links(block)]
+    return list(dict.fromkeys(link for link in found if link.lower().startswith(("https://", "http://"))))
+
+
+def _links(block: AnyBlock) -> list[str]:
+    if isinstance(block, TextBlock | FactBlock):
+        found = markdown.links(fields.replace(block.body, lambda use: f"zq{use.name}zq"))
+        return [_MARKED.sub(r"{{ \1 }}", link) for link in found]
+    return [block.link] if isinstance(block, ButtonBlock | ImageBlock) and block.link else []
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the open internet: neither private, loopback, link-local, shared, reserved nor multicast."""
+    told = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(told, "ipv4_mapped", None) or getattr(told, "sixtofour", None)
+    return told.is_global and not told.is_multicast and (mapped is None or is_public(str(mapped)))
+
+
+def resolve(host: str, port: int) -> Sequence[str]:
+    """As the system resolves it."""
+    return list(dict.fromkeys(str(one[4][0]) for one in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+
+
+def check(links: Sequence[str], *, resolver: Resolve = resolve, allowed: Callable[[str], bool] = is_public) -> list[Checked]:
+    """Ask each link, at most `LINKS_MOST` and in all at most `WHOLE_SECONDS`. Waits for their sites: call it outside a
+    transaction."""
+    until = monotonic() + WHOLE_SECONDS
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        asked = [pool.submit(_check, link, until, resolver, allowed) for link in links[:LINKS_MOST]]
+        return [one.result() for one in asked]
+
+
+def _check(link: str, until: float, resolver: Resolve, allowed: Callable[[str], bool]) -> Checked:
+    if fields.MERGE_FIELD.search(link):
+        return Checked(link, Finding.PERSONAL, "Lleva un dato de cada persona: no se abre, para no usarlo en su nombre.")
+    at = link
+    for _ in range(REDIRECTS_MOST + 1):
+        if monotonic() > until:
+            return Checked(link, Finding.UNSURE, "No hubo tiempo de comprobarlo. Ábralo usted.")
+        try:
+            host, port, address = _address(at, resolver, allowed)
+        except PermissionError:
+            return Checked(link, Finding.PRIVATE, "Lleva a una red privada: quien recibe el correo no podría abrirlo.")
+        except (OSError, ValueError):
+            return Checked(link, Finding.DEAD, "El sitio no existe. Revise cómo está escrito.")
+        try:
+            status, elsewhere = _ask(at, host, port, address)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            return Checked(link, *_fault(error))
+        if elsewhere is None:
+            return Checked(link, *_verdict(status))
+        at = urljoin(at, elsewhere)
+    return Checked(link, Finding.UNSURE, "Da demasiadas vueltas de una dirección a otra. Ábralo usted.")
+
+
+def _address(link: str, resolver: Resolve, allowed: Callable[[str], bool]) -> tuple[str, int, str]:
+    """Host, port and one IP address; PermissionError when any of its addresses is not of the open internet."""
+    parts = urlsplit(link)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError("link")
+    host = parts.hostname.encode("idna").decode()
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    found = resolver(host, port)
+    if not found:
+        raise OSError("no address")
+    if not all(allowed(address) for address in found):
+        raise PermissionError("private")
+    return host, port, found[0]
+
+
+def _ask(link: str, host: str, port: int, address: str) -> tuple[int, str | None]:
+    """Status and where it leads on, asked of that very address: a name that changes meanwhile leads nowhere else."""
+    parts = urlsplit(link)
+    shown = f"[{address}]" if ":" in address else address
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    headers = {"Host": parts.netloc.encode("idna").decode() if parts.netloc.isascii() is False else parts.netloc}
+    headers |= {"User-Agent": AGENT, "Accept": "*/*"}
+    with httpx2.Client(
+        timeout=STEP_SECONDS, follow_redirects=False, trust_env=False, verify=ssl.create_default_context()
+    ) as client:
+        for method in ("HEAD", "GET"):
+            request = client.build_request(
+                method, f"{parts.scheme}://{shown}:{port}{path}", headers=headers, extensions={"sni_hostname": host}
+            )
+            answer = client.send(request, stream=True)
+            answer.close()
+            if method == "HEAD" and answer.status_code in (403, 404, 405, 501):
+                continue  # some sites answer only to who reads them
+            break
+    return answer.status_code, answer.headers.get("location") if answer.is_redirect else None
+
+
+def _verdict(status: int) -> tuple[Finding, str]:
+    if status < 400:
+        return Finding.WORKS, "Funciona."
+    if status in (404, 410):
+        return Finding.DEAD, f"La página no existe (respondió {status})."
+    return Finding.UNSURE, f"El sitio respondió {status}. Ábralo usted para ver si funciona."
+
+
+def _fault(error: Exception) -> tuple[Finding, str]:
+    if isinstance(error, httpx2.TimeoutException):
+        return Finding.UNSURE, "El sitio no contestó a tiempo. Ábralo usted."
+    if "certificate" in str(error).lower():
+        return Finding.DEAD, "El certificado del sitio no es válido: el navegador advertiría a cada persona."
+    return Finding.DEAD, "No se pudo conectar con el sitio."
