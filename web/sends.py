@@ -233,6 +233,7 @@ def people(
         "page_url": _people_url(send_id, estado=estado, motivo=motivo, pais=pais, proveedor=proveedor),
         "done": hecho,
         "left": quedan,
+        "after_restore": bool(rows) and rows[0].reason == deliveries.RESTORED,
         "decides": viewer.may(Right.SEND) and send.state is not SendState.CANCELLED,
         "rows": _people(session, rows, masked=not viewer.may(Right.VIEW_ADDRESSES)),
         "cursor": cursor,

@@ -253,6 +253,8 @@ class Send(Tracked, Base):
     """Whether it began without a relay, so that its mails stay on this machine; None before it begins."""
     would_reach: Mapped[int | None]
     """Held because the audience grew: the number that it would reach, which whoever resumes it accepts."""
+    may_have_left: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """It may have left before the database was restored: when it is released its people are in doubt, not written to."""
     include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
