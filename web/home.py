@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session, joinedload
 
-from crm import clock
+from crm import backup, clock
 from crm.mailing import notices, sends
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
@@ -20,6 +20,8 @@ from web.campaigns import accepted
 from web.contact_list import Filter, figures_of
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import Viewer, counted, listed, moment, page
+from web.settings_backup import HERE as BACKUPS
+from web.settings_backup import MENDS, TROUBLES
 from web.words import PURPOSES, SEND_STATES
 
 LIVE = (SendState.SENDING, SendState.PAUSED, SendState.HELD, SendState.SCHEDULED)
@@ -79,6 +81,8 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
         for send in _sends(session, (SendState.SCHEDULED,))
         if send.starts_at < soon
     ]
+    if viewer.may(Right.SETTINGS) and (trouble := backup.status(session).trouble):
+        found.insert(0, Need(TROUBLES[trouble], MENDS[trouble], BACKUPS, "bad"))
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. Pídalo con una campaña de consentimiento."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/contactos?correo=no_consent"))

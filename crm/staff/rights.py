@@ -179,6 +179,8 @@ PAGES: dict[str, Access] = {
     "GET /ajustes/claves": needs(Right.KEYS),
     "POST /ajustes/claves": needs(Right.KEYS),
     "POST /ajustes/claves/{client_id}/revocar": needs(Right.KEYS),
+    "GET /ajustes/respaldo": needs(Right.SETTINGS),
+    "POST /ajustes/respaldo": needs(Right.SETTINGS),
     "GET /entrar/invitacion/{token}": PUBLIC,
     "POST /entrar/invitacion/{token}": PUBLIC,
     "GET /p/baja/{token}": PUBLIC,
