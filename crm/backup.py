@@ -215,9 +215,14 @@ def _code(error: Exception) -> str:
     return "backup_disk_full" if isinstance(error, OSError) and error.errno in _FULL else "backup_failed"
 
 
+def machine() -> str:
+    """What this machine is called in the rows."""
+    return socket.gethostname()[:60]
+
+
 def _settle(database: Database, backup_id: int, **values: object) -> None:
     with database.session() as session:
-        told = {"finished_at": clock.now(), "machine": socket.gethostname()[:60], **values}
+        told = {"finished_at": clock.now(), "machine": machine(), **values}
         session.execute(sa.update(Backup).where(Backup.id == backup_id, Backup.state == BackupState.WAITING).values(told))
 
 

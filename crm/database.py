@@ -521,6 +521,17 @@ def whole_picture(url: str) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
+def defects(session: Session, *, deep: bool = False) -> list[str]:
+    """What is broken inside of an SQLite database, in Spanish; PostgreSQL watches over itself. ``deep`` reads its indexes too."""
+    if is_postgresql(session):
+        return []
+    told = session.connection().exec_driver_sql(f"PRAGMA {'integrity_check' if deep else 'quick_check'}(1)").scalar()
+    lost = session.connection().exec_driver_sql("PRAGMA foreign_key_check").first()
+    return (["el archivo está dañado"] if told != "ok" else []) + (
+        ["hay filas que se refieren a otras que no están"] if lost else []
+    )
+
+
 # --- where a database lives -------------------------------------------------------------------------------------------------
 
 

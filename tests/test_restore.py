@@ -6,6 +6,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,10 +31,13 @@ from crm.mailing.models import Delivery, DeliveryState, Notice, NoticeMail, Send
 from crm.mailing.schemas import SendIn, When
 from crm.people.installation import open_database
 from crm.people.models import Contact, EmailAddress, Organization, Suppression
+from tests.commands import crm
 from tests.conftest import ENGINE, Server, fold, migrate
 from tests.mailing.factories import NOW, campaign, move, network, states, way
 from tests.mailing.mail_server import MailServer, running
 from tests.people.factories import address_of
+from tests.product import created, main_job, product, wait_for
+from tests.test_main_job import SCOPES, noisy_picture
 
 S = DeliveryState
 PEOPLE, EARLY = 24, 9
@@ -526,3 +530,47 @@ def test_the_day_asks_once_and_again_after_a_failure(settings: Settings) -> None
             assert backup.status(session).trouble is Trouble.OLD
             backup.ask_daily(session)
             assert len(backup.due(session)) == 1
+
+
+# --- the same, as an operator does it ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.once
+def test_a_killed_installation_that_was_restored_sends_nothing_when_it_starts(tmp_path: Path) -> None:
+    own, file = Settings(data_dir=tmp_path / "data"), tmp_path / "respaldo.zip"
+    with running() as server, product(own.data_dir, CRM_SMTP_URL=f"{server.url}&per_minute=600") as made:
+        key = made.key(*SCOPES)
+        made.start()
+        with made.api(key) as client:
+            send = main_job(client, PEOPLE, noisy_picture(5))
+            while len(server.accepted) < EARLY:
+                time.sleep(0.02)
+            backup.write(own, file)
+            wait_for(client, send, "done", seconds=60)
+        made.kill()
+        done = restoring.restore(own, file, replace=True)
+        before = Counter(server.recipients)
+        made.start()
+        with made.api(key) as client:
+            held = created(client.get(f"sends/{send}"), 200)
+            assert (held["state"], held["reason"], held["counts"]["in_doubt"]) == ("held", "restored_begun", done.held.in_doubt)
+            created(client.post(f"sends/{send}/resume"), 200)
+            counts = wait_for(client, send, "done", seconds=20)["counts"]
+    assert server.recipients == before, "nobody was written to again"
+    assert max(before.values()) == 1
+    assert counts["in_doubt"] > 0, "each of them would have been written to twice"
+    assert counts["sent"] + counts["in_doubt"] == PEOPLE
+
+
+def test_commands_say_what_they_did(settings: Settings, kept: Path, tmp_path: Path) -> None:
+    told = {"CRM_DATA_DIR": str(settings.data_dir), "CRM_DATABASE_URL": str(settings.database_url), "CRM_SECRET_KEY": "x"}
+    file = tmp_path / "b.zip"
+    made, again, no, yes = crm(told, f"backup {file} --json", f"backup {file}", f"restore {file}", f"restore {kept} --replace")
+    assert json.loads(made.out)["sha256"] == archive.digest_of(file)
+    assert json.loads(made.out)["rows"]["contact"] == 3
+    assert (again.code, no.code, yes.code) == (1, 1, 0)
+    assert "nunca se escribe sobre otro" in again.err
+    assert "--replace" in no.err
+    assert "Lo que había antes quedó en" in yes.out
+    assert "no se puede saber" in yes.out

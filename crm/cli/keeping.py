@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from crm import backup, clock, logs, restoring
+from crm import backup, clock, doctor, logs, restoring
 from crm.cli.edge import AsJson, read_settings, show, told
+from crm.doctor import Finding, State
 from crm.restoring import Restored
 
 app = typer.Typer()
@@ -85,3 +86,31 @@ def _in_words(done: Restored) -> str:
         "Antes de enviar de nuevo, compare con el registro del servidor de correo. Las bajas siguen fuera.",
     ]
     return "\n".join(lines)
+
+
+_COLOURS = {State.GOOD: "green", State.ATTENTION: "yellow", State.BAD: "red"}
+
+
+@app.command("doctor")
+def examine(
+    deep: Annotated[bool, typer.Option("--deep", help="Revisa cada archivo y cada página de la base de datos.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revisa la instalación y dice qué anda mal y cómo se arregla. No cambia nada ni envía correos. Falla (1) si algo está mal."""
+    settings = read_settings()
+    logs.configure()
+    found = doctor.examine(settings, deep=deep)
+    if as_json:
+        show([asdict(one) for one in found], True, str)
+    for one in [] if as_json else found:
+        _say(one)
+    if any(one.state is State.BAD for one in found):
+        raise typer.Exit(1)
+
+
+def _say(one: Finding) -> None:
+    colour = _COLOURS[one.state]
+    typer.secho(f"{one.state.value:<9}", fg=colour, nl=False)
+    typer.echo(f" {one.what}: {one.words}")
+    if one.mend:
+        typer.echo(f"{'':<9} → {one.mend}")
