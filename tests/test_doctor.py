@@ -108,8 +108,6 @@ def test_speaks_when_the_database_cannot_be_opened(tmp_path: Path) -> None:
     assert "no se pudo abrir" in told.out
     assert "→" in told.out
     assert {one["state"] for one in json.loads(as_json.out)} == {"bien", "atención", "mal"}
-    away = {**broken, "CRM_DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "CRM_SECRET_KEY": "x"}
-    fresh = {"CRM_DATA_DIR": str(tmp_path / "nueva")}
-    assert crm(away, "doctor")[0].code == 1
-    assert crm(fresh, "doctor")[0].code == 0
+    assert "Base de datos" in bad(Settings(data_dir=tmp_path, database_url="postgresql://x@127.0.0.1:1/x", secret_key="x"))
+    assert bad(Settings(data_dir=tmp_path / "nueva")) == set()
     assert not (tmp_path / "nueva").exists(), "looking changes nothing"
