@@ -131,6 +131,8 @@ def test_nobody_gets_anything_twice_after_a_restore(drill: Drill, settings: Sett
             would_have = [row.address for row in session.scalars(sa.select(Delivery).where(Delivery.state == S.IN_DOUBT))]
             assert all(before[address or ""] for address in would_have), "each of them has it already: it would have been twice"
             assert session.scalar(sa.select(sa.func.count()).select_from(Suppression)) == 2
+        with database.session() as session, pytest.raises(CrmError, match="send_begun"):
+            sends.stop_and_edit(session, drill.due)  # its campaign is no draft: it may have left
         for number in (drill.begun, drill.due, drill.to_come):
             with database.session() as session:
                 sends.resume(session, number, settings)

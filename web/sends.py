@@ -83,7 +83,7 @@ def _live(request: Request, session: Session, send: Send, viewer: Viewer) -> dic
         "may_send": viewer.may(Right.SEND),
         "is_over": send.state in OVER,
         "may_resume": send.state in RESUMABLE,
-        "may_edit": send.started_at is None and send.state not in OVER,
+        "may_edit": send.started_at is None and not send.may_have_left and send.state not in OVER,
         "seconds_left": _seconds_left(send),
         "is_due": send.starts_at <= clock.now(),
         "would_reach": send.would_reach if send.state is SendState.HELD else None,

@@ -277,12 +277,12 @@ class Send(Tracked, Base):
     @hybrid_property
     def was_taken_back(self) -> bool:
         """Cancelled before anything of it left: its campaign is a draft again."""
-        return self.state is SendState.CANCELLED and self.started_at is None
+        return self.state is SendState.CANCELLED and self.started_at is None and not self.may_have_left
 
     @was_taken_back.inplace.expression
     @classmethod
     def _was_taken_back(cls) -> sa.ColumnElement[bool]:
-        return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None))
+        return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None), ~cls.may_have_left)
 
 
 class Notice(Base):

@@ -52,8 +52,7 @@ REASONS: dict[str, str] = {
     "salir completo. Al reanudar no sale ningún correo: cada persona queda sin confirmar, y usted decide si se da por enviado.",
     "restored_begun": "La base de datos se restauró de un respaldo o es una copia, y este envío había comenzado: lo que faltaba "
     "pudo salir después. Decida los correos sin confirmar y reanude.",
-    "restored_doubt": "Pudo salir después del respaldo; esta base no lo sabe. Compare con el registro del servidor de correo, o "
-    "decida si se da por enviado o sale otra vez.",
+    "restored_doubt": "Pudo salir después del respaldo. Compare con el registro del servidor de correo.",
     "hard_bounces": "Más del 5 % de los primeros 200 buzones no existen. Revise de dónde viene la lista antes de reanudar.",
     **faults.SENTENCES,
 }
@@ -310,7 +309,7 @@ def stop_and_edit(session: Session, send_id: int) -> Send:
     The hour that it had is told again by `hour_kept`.
     """
     send = get(session, send_id, lock=True)
-    if send.started_at is not None or send.state in OVER:
+    if send.started_at is not None or send.may_have_left or send.state in OVER:
         raise Conflict("send_begun")
     return cancel(session, send_id)
 
