@@ -302,8 +302,8 @@ def recent(session: Session, most: int = 10) -> list[Backup]:
 
 @contextmanager
 def telling_the_disk() -> Iterator[None]:
-    """Errors of the disk as those of the house: Unavailable(backup_disk_full, backup_failed)."""
+    """Errors of the disk or of a silent database as those of the house: Unavailable(backup_disk_full, backup_failed)."""
     try:
         yield
-    except OSError as error:
+    except (OSError, sa.exc.OperationalError) as error:
         raise Unavailable(_code(error)) from error

@@ -74,7 +74,7 @@ def restore(settings: Settings, path: Path, *, replace: bool = False) -> Restore
             raise InvalidInput("backup_newer")
         source.check()
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        with only_one(settings.data_dir / "run.lock"), backup.telling_the_disk():
+        with only_one(settings.data_dir / "run.lock"), backup.telling_the_disk(), _telling_the_database():
             there = _look(settings)
             for rest in settings.data_dir.glob(".restoring-*"):  # of a restore that was killed
                 shutil.rmtree(rest, ignore_errors=True)
@@ -91,6 +91,15 @@ def restore(settings: Settings, path: Path, *, replace: bool = False) -> Restore
                     _merge_journals(settings.data_dir / JOURNAL_FILE, staging / JOURNAL_FILE)
                 place = _in_new_file if settings.uses_sqlite else _in_one_transaction
                 return place(settings, _Filling(settings, source, keys, staging, there, previous))
+
+
+@contextmanager
+def _telling_the_database() -> Iterator[None]:
+    """A database that does not answer, is full or refuses a row: Unavailable(restore_not_whole)."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise Unavailable("restore_not_whole") from error
 
 
 # --- what is there ---------------------------------------------------------------------------------------------------------
@@ -202,7 +211,7 @@ class _Filling:
             migration.bring(connection, manifest.revision)
             load(connection, self.source)
             migration.bring(connection, "head")
-        except (LookupError, ValueError, TypeError, sa.exc.IntegrityError, sa.exc.DataError, sa.exc.ProgrammingError) as error:
+        except (LookupError, ValueError, TypeError) as error:
             raise InvalidInput("restore_not_whole") from error
         known = {
             name: max(manifest.last_ids.get(name, 0), self.there.last_ids.get(name, 0)) for name in _names(manifest, self.there)
