@@ -234,8 +234,8 @@ def _remove_drafts(folder: Path) -> None:
 
 
 def prune(folder: Path) -> None:
-    """Keep the newest backup of each of the last 7 days that have one, and of each of the last 4 weeks. Files of any other name
-    are whoever's put them there."""
+    """Keep all of today and yesterday, the newest of each of the last 7 days that have one, and of each of the last 4 weeks.
+    Files of any other name are whoever's put them there."""
     dated = [(path, _day(path)) for path in sorted(folder.glob("red-*.zip"), reverse=True)]
     days: dict[date, Path] = {}
     weeks: dict[tuple[int, int], Path] = {}
@@ -243,7 +243,12 @@ def prune(folder: Path) -> None:
         if day is not None:
             days.setdefault(day, path)
             weeks.setdefault(day.isocalendar()[:2], path)
-    kept = {*list(days.values())[:KEEP_DAYS], *list(weeks.values())[:KEEP_WEEKS]}
+    lately = clock.institute_time(clock.now() - DAY).date()
+    kept = {
+        *(path for path, day in dated if day and day >= lately),
+        *list(days.values())[:KEEP_DAYS],
+        *list(weeks.values())[:KEEP_WEEKS],
+    }
     for path, day in dated:
         if day is not None and path not in kept:
             path.unlink(missing_ok=True)
