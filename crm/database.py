@@ -14,6 +14,7 @@ import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -249,16 +250,17 @@ def keys_of(session: Session) -> Keys:
     return keys
 
 
-def make_engine(url: str) -> sa.Engine:
-    """An engine tuned for the database of the URL; statements in errors never show their values."""
+def make_engine(url: str, **told: Any) -> sa.Engine:
+    """An engine tuned for the database of the URL; statements in errors never show their values. ``told`` goes to SQLAlchemy."""
     if url.startswith("sqlite"):
         engine = sa.create_engine(
-            url, hide_parameters=True, json_serializer=_json, connect_args={"timeout": 30, "check_same_thread": False}
+            url, hide_parameters=True, json_serializer=_json, connect_args={"timeout": 30, "check_same_thread": False}, **told
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return sa.create_engine(url, hide_parameters=True, json_serializer=_json, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    pool = told or {"pool_size": 10, "max_overflow": 20}
+    return sa.create_engine(url, hide_parameters=True, json_serializer=_json, pool_pre_ping=True, **pool)
 
 
 def _json(value: Any) -> str:
@@ -330,8 +332,81 @@ def new_ids(session: Session, table: sa.Table | Any, count: int) -> list[int]:
         sequence = sa.func.pg_get_serial_sequence(f'"{table.name}"', "id")
         numbered = sa.select(sa.func.nextval(sequence)).select_from(sa.func.generate_series(1, count).alias("number"))
         return list(connection.execute(numbered).scalars())
-    last = connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0
+    given = sa.select(_SEQUENCE.c.seq).where(_SEQUENCE.c.name == table.name).scalar_subquery()
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+    last = connection.execute(sa.select(sa.func.max(sa.func.coalesce(newest, 0), sa.func.coalesce(given, 0)))).scalar_one()
     return list(range(last + 1, last + 1 + count))
+
+
+_SEQUENCE = sa.table("sqlite_sequence", sa.column("name", sa.String), sa.column("seq", sa.Integer))
+"""Where SQLite keeps the last id of the tables that `raise_ids` has changed; made by a migration, empty until then."""
+
+
+def last_ids(connection: sa.Connection) -> dict[str, int]:
+    """The last id that each table with numbered rows may have given, also to rows that are gone, as far as the database knows."""
+    inspector = sa.inspect(connection)
+    numbered = [name for name in inspector.get_table_names() if _is_numbered(inspector, name)]
+    return {name: _last_id(connection, name) for name in numbered}
+
+
+def _is_numbered(inspector: sa.Inspector, name: str) -> bool:
+    key = inspector.get_pk_constraint(name)["constrained_columns"]
+    return key == ["id"] and any(
+        column["name"] == "id" and isinstance(column["type"], sa.Integer) for column in inspector.get_columns(name)
+    )
+
+
+def _last_id(connection: sa.Connection, name: str) -> int:
+    newest = connection.scalar(sa.select(sa.func.max(sa.table(name, sa.column("id", sa.Integer)).c.id))) or 0
+    if connection.dialect.name == "sqlite":
+        has_sequence = connection.scalar(sa.text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"))
+        given = connection.scalar(sa.select(_SEQUENCE.c.seq).where(_SEQUENCE.c.name == name)) if has_sequence else 0
+    else:
+        sequence = connection.scalar(sa.select(sa.func.pg_get_serial_sequence(f'"{name}"', "id")))
+        asked = f"SELECT last_value FROM {sequence}"  # noqa: S608  # as the catalogue spells it
+        given = connection.scalar(sa.text(asked)) if sequence else 0
+    return max(int(newest), int(given or 0))
+
+
+def raise_ids(connection: sa.Connection, last: Mapping[str, int]) -> None:
+    """Let the next row of each table get an id above ``last``, inside the transaction of a connection; none is lowered.
+
+    SQLite gives `max(id) + 1`, unless the table says AUTOINCREMENT: only then it remembers what it gave. So its stored definition
+    is changed, as the SQLite manual tells for changes that leave the rows as they are (lang_altertable.html, 8).
+    """
+    if connection.dialect.name == "sqlite":
+        _remember_ids(connection, list(last))
+    for name, number in last.items():
+        wanted = max(number, _last_id(connection, name))
+        if connection.dialect.name == "sqlite":
+            connection.execute(sa.delete(_SEQUENCE).where(_SEQUENCE.c.name == name))
+            connection.execute(sa.insert(_SEQUENCE).values(name=name, seq=wanted))
+        elif wanted:
+            sequence = sa.func.pg_get_serial_sequence(f'"{name}"', "id")
+            connection.execute(sa.select(sa.func.setval(sequence, wanted)))
+
+
+def _remember_ids(connection: sa.Connection, names: Sequence[str]) -> None:
+    """Make tables of SQLite remember the ids that they gave. RuntimeError when a definition is not as our migrations write it."""
+    connection.exec_driver_sql("CREATE TABLE _numbered (id INTEGER PRIMARY KEY AUTOINCREMENT)")  # makes sqlite_sequence
+    connection.exec_driver_sql("DROP TABLE _numbered")
+    definition = sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :name")
+    changed = {}
+    for name in names:
+        told = connection.execute(definition, {"name": name}).scalar_one()
+        if "AUTOINCREMENT" not in told:
+            changed[name], found = re.subn(r'PRIMARY KEY \("?id"?\)', "PRIMARY KEY (id AUTOINCREMENT)", told)
+            if found != 1:
+                raise RuntimeError(f"the definition of {name} has no key of its own")
+    if not changed:
+        return
+    version = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
+    connection.exec_driver_sql("PRAGMA writable_schema = ON")
+    for name, told in changed.items():
+        rewrite = sa.text("UPDATE sqlite_master SET sql = :sql WHERE type = 'table' AND name = :name")
+        connection.execute(rewrite, {"sql": told, "name": name})
+    connection.exec_driver_sql(f"PRAGMA schema_version = {version + 1}")  # other connections read the definitions anew
+    connection.exec_driver_sql("PRAGMA writable_schema = RESET")
 
 
 def rows_in_one(session: Session, statement: sa.Select[Any]) -> sa.Select[str]:
@@ -414,6 +489,112 @@ def mail_domain(session: Session, address: Any) -> sa.ColumnElement[str]:
 def refresh_statistics(session: Session) -> None:
     """Let the planner count anew after a load of many rows: without it PostgreSQL's pages are ten times slower (measured)."""
     session.execute(sa.text("ANALYZE"))
+
+
+def release_file(path: Path) -> bool | None:
+    """Bring all of an SQLite database into its one file, as no other process has it open; False when one has, None when it is no
+    database that can be read."""
+    connection = sqlite3.connect(path, timeout=1, isolation_level=None)
+    try:
+        mode: str = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+        return mode == "delete"
+    except sqlite3.OperationalError as error:
+        return False if "locked" in str(error) else None
+    except sqlite3.DatabaseError:
+        return None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def whole_picture(url: str) -> Iterator[sa.Connection]:
+    """A connection that reads one instant of the database for as long as it is open, and holds up nobody."""
+    engine = make_engine(url)
+    try:
+        if engine.dialect.name == "sqlite":
+            reading = engine.execution_options(sqlite_begin="DEFERRED")
+        else:
+            reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with reading.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def defects(session: Session, *, deep: bool = False) -> list[str]:
+    """What is broken inside of an SQLite database, in Spanish; PostgreSQL watches over itself. ``deep`` reads its indexes too."""
+    if is_postgresql(session):
+        return []
+    told = session.connection().exec_driver_sql(f"PRAGMA {'integrity_check' if deep else 'quick_check'}(1)").scalar()
+    lost = session.connection().exec_driver_sql("PRAGMA foreign_key_check").first()
+    return (["el archivo está dañado"] if told != "ok" else []) + (
+        ["hay filas que se refieren a otras que no están"] if lost else []
+    )
+
+
+# --- where a database lives -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Location:
+    """What tells a database from a copy of it: parts that must stay, and parts of which one must stay; "" is not known."""
+
+    firm: tuple[str, ...]
+    either: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return json.dumps([self.firm, self.either])
+
+    def is_same(self, written: str) -> bool:
+        """Whether it may be the database of a location that was written down."""
+        firm, either = json.loads(written)
+        same = [now == before for now, before in zip(self.firm, firm, strict=False) if now and before]
+        moved = [now == before for now, before in zip(self.either, either, strict=False) if now and before]
+        return all(same) and (not moved or any(moved))
+
+
+_MACHINE = Path("/etc/machine-id")
+
+
+def location_of(connection: sa.Connection, settings: Settings, file: Path | None = None) -> Location:
+    """Where the database of a connection lives; ``file`` is one of SQLite that will be renamed to its place.
+
+    PostgreSQL: the cluster, the database in it, and the timeline, which a restore to a point in time or a standby that takes over
+    changes. SQLite: the inode of the file and, of path and machine, one: a folder may be renamed, and a container that keeps its
+    volume is another machine each time.
+    """
+    if connection.dialect.name == "sqlite":
+        path = sqlite_file(settings)
+        return Location((str((file or path).stat().st_ino),), (str(path), _machine_id()))
+    database = connection.scalar(sa.text("SELECT oid FROM pg_database WHERE datname = current_database()"))
+    return Location(
+        (
+            str(database),
+            _told(connection, "SELECT system_identifier FROM pg_control_system()"),
+            _told(connection, "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"),
+        )
+    )
+
+
+def sqlite_file(settings: Settings) -> Path:
+    """The file of an SQLite database."""
+    return Path(sa.make_url(settings.sqlalchemy_url).database or "").resolve()
+
+
+def _machine_id() -> str:
+    try:
+        return _MACHINE.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _told(connection: sa.Connection, question: str) -> str:
+    """What the server says of itself; "" where its role may not ask."""
+    try:
+        with connection.begin_nested():
+            return str(connection.scalar(sa.text(question)))
+    except sa.exc.DBAPIError:
+        return ""
 
 
 # --- pages by keyset --------------------------------------------------------------------------------------------------------

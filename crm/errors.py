@@ -230,6 +230,22 @@ SENTENCES: dict[str, str] = {
     "import_undone": "Esta importación ya se deshizo.",
     "import_too_old": "Pasaron más de {days} días: esta importación ya no se puede deshacer.",
     "import_running": "Esa importación ya está en curso. Espere a que termine.",
+    # backups
+    "backup_exists": "Ya hay un archivo con ese nombre: {path}. Elija otro; un respaldo nunca se escribe sobre otro.",
+    "backup_missing": "No encontramos el archivo {path}.",
+    "backup_not_ours": "Ese archivo no es un respaldo de este sistema. No se cambió nada.",
+    "backup_damaged": "El respaldo está dañado o incompleto. No se cambió nada: use otra copia del archivo o el respaldo anterior.",
+    "backup_newer": "El respaldo es de una versión más nueva del sistema. Actualice el programa y restaure de nuevo.",
+    "backup_disk_full": "No hay espacio en el disco para el respaldo. Libere espacio e intente de nuevo.",
+    "backup_failed": "No se pudo hacer el respaldo. Revise el disco, los permisos y la base de datos: crm doctor.",
+    "nothing_to_back_up": "Todavía no hay una base de datos que respaldar.",
+    "restore_not_empty": "La base de datos ya tiene información. Para sustituirla use --replace: antes se respalda lo que hay.",
+    "restore_other_keys": "En esta carpeta hay claves (keys.json) de otra instalación. Use otra carpeta en CRM_DATA_DIR o, para "
+    "sustituirla, --replace: antes se respalda lo que hay.",
+    "restore_in_use": "Otro proceso tiene abierta la base de datos. Detenga crm run, crm web y crm worker en todos los equipos; "
+    "si uno se cortó de golpe, espere un minuto.",
+    "restore_not_whole": "El respaldo no se pudo cargar: la base de datos no contestó, no hubo espacio o no corresponde. "
+    "No se cambió nada; crm doctor dice más.",
     # demo
     "demo_not_empty": "La base de datos ya tiene información. La red de demostración solo se crea en una base vacía.",
     "demo_not_beyond": "Hay cuentas de demostración: el sistema solo escucha en este equipo (127.0.0.1). "

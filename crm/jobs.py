@@ -23,7 +23,8 @@ import structlog
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID
 from sqlalchemy.orm import Session
 
-from crm import clock
+from crm import backup, clock, copies
+from crm.backup import Backup
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
@@ -122,6 +123,16 @@ def move_notice(notice_id: int) -> None:
         log.error("job_failed", job="move_notice", notice_id=notice_id, error=type(error).__name__)
 
 
+@DBOS.workflow(name="move_backup")
+def move_backup(backup_id: int) -> None:
+    """Write a backup that somebody, or the day, asked for. Safe to run again: a file is whole or not there."""
+    worker = _worker[0]
+    try:
+        backup.carry_out(worker.database, worker.settings, backup_id)
+    except Exception as error:  # the engine would keep the error's text in its tables
+        log.error("job_failed", job="move_backup", backup_id=backup_id, error=type(error).__name__)
+
+
 @contextmanager
 def only_one(path: Path) -> Iterator[None]:
     """Hold a lock file for as long as the process lives; Conflict(already_running) if another holds it."""
@@ -140,6 +151,7 @@ def work(worker: Worker) -> None:
     On SQLite the caller holds the lock file: no other worker lives, so what the last one was handing over when it died is
     in doubt at once, without waiting for its lease.
     """
+    copies.look(worker.database, worker.settings)  # before anything may leave, or be settled by what another life recorded
     _recover(worker)
     with worker.database.session() as session:
         if worker.settings.uses_sqlite:
@@ -197,6 +209,7 @@ def _tick_until_stopped(worker: Worker) -> None:
             if clock.now() >= next_beat:
                 with worker.database.session() as session:
                     beat(session, worker.name)
+                copies.look(worker.database, worker.settings)
                 next_beat = clock.now() + BEAT
             tick(worker)
             if clock.now() >= next_tidying:
@@ -214,9 +227,10 @@ def tick(worker: Worker) -> None:
         if expired := deliveries.expire(session):
             log.warning("leases_ran_out", deliveries=expired)
         rests = relays.resting_until(session, outgoing.effective(session, worker.settings)) is not None
-        due = [*_due_to_start(session), *([] if rests else deliveries.sends_with_due(session))]
+        due = [*due_to_start(session), *([] if rests else deliveries.sends_with_due(session))]
         told = [] if rests else notices.due(session)
         lists = uploads.due(session)
+        backups = backup.due(session)
         parts = session.scalar(sa.select(sa.func.count()).select_from(WorkerRow)) or 1
         deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):
@@ -227,9 +241,11 @@ def tick(worker: Worker) -> None:
         _enqueue(worker, _IMPORTS, import_id, generation)
     for notice_id, generation in told:
         _enqueue(worker, _NOTICES, notice_id, generation)
+    for backup_id, generation in backups:
+        _enqueue(worker, _BACKUPS, backup_id, generation)
 
 
-def _due_to_start(session: Session) -> list[tuple[int, int]]:
+def due_to_start(session: Session) -> list[tuple[int, int]]:
     rows = session.execute(
         sa.select(Send.id, Send.generation).where(Send.state == SendState.SCHEDULED, Send.starts_at <= clock.now())
     )
@@ -246,13 +262,14 @@ class _Kind:
 
     name: str
     run: Callable[[int], None]
-    table: type[Send] | type[Import] | type[Notice]
+    table: type[Send] | type[Import] | type[Notice] | type[Backup]
     queue: str = QUEUE
 
 
 _SENDS = _Kind("send", move_send, Send)
 _IMPORTS = _Kind("import", move_import, Import)
 _NOTICES = _Kind("notice", move_notice, Notice, NOTICES)
+_BACKUPS = _Kind("backup", move_backup, Backup)
 
 
 def _enqueue(worker: Worker, kind: _Kind, row_id: int, generation: int, *, parts: int = 1) -> None:
@@ -299,11 +316,13 @@ def is_alive(session: Session, name: str) -> bool:
 
 
 def tidy(database: Database) -> None:
-    """Delete what nobody needs any more: answers kept for API clients, files given up, and the memory of ended jobs."""
+    """Once an hour: ask for the backup of the day, and delete what nobody needs any more: answers kept for API clients, files given
+    up, and the memory of ended jobs."""
     with database.session() as session:
         clients.forget_answers(session)
         uploads.forget_old(session)
         imports.forget_rows(session)
+        backup.ask_daily(session)
     _forget_finished()
 
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from crm import files, history
+from crm import backup, copies, files, history
 from crm.config import Settings
 from crm.database import Base, Json, UtcDateTime, make_engine
 from crm.mailing import models as mailing
@@ -10,7 +10,7 @@ from crm.outreach import models as outreach
 from crm.people import models as people
 from crm.staff import models as staff
 
-TABLES_OF = (files, history, staff, people, outreach, mailing)
+TABLES_OF = (backup, copies, files, history, staff, people, outreach, mailing)
 """Imported so that Base.metadata knows every table."""
 
 

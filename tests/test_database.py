@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from crm import clock, files, history
+from crm import backup, clock, copies, files, history
 from crm.database import Base, Database, contains, keyset_page, make_engine, make_job_engine, search_key, sort_key
 from crm.errors import InvalidInput
 from crm.kept import KEPT_MOST, kept
@@ -26,7 +26,7 @@ from crm.people.models import Tag
 from crm.staff import models as staff
 from tests.conftest import ROOT, Server, migrate
 
-ALL = (files, history, staff, people, outreach, mailing)
+ALL = (backup, copies, files, history, staff, people, outreach, mailing)
 
 
 def test_migrations_equal_the_models(database_url: str) -> None:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session, joinedload
 
-from crm import clock
+from crm import backup, clock
 from crm.kept import kept
 from crm.mailing import consent_requests, notices, sends
 from crm.mailing.consent_requests import Answer
@@ -24,6 +24,8 @@ from web.campaigns import accepted
 from web.contact_list import Filter, figures_of
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import Viewer, counted, listed, moment, page
+from web.settings_backup import HERE as BACKUPS
+from web.settings_backup import MENDS, TROUBLES
 from web.words import PURPOSES, SEND_STATES
 
 LIVE = (SendState.SENDING, SendState.PAUSED, SendState.HELD, SendState.SCHEDULED)
@@ -93,6 +95,8 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
              "warn" if task.is_late else "")
         for task in follow_ups.lines_of(session, tasks.due(session, viewer.account_id)[:MOST], masked=masked)
     ]  # fmt: skip
+    if viewer.may(Right.SETTINGS) and (trouble := backup.status(session).trouble):
+        found.insert(0, Need(TROUBLES[trouble], MENDS[trouble], BACKUPS, "bad"))
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. La solicitud ya viene preparada."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/regularizar"))

@@ -54,6 +54,7 @@ FAULTS = {
     "sender_refused": "Remitente no aceptado",
     "holder_lost": "Se interrumpió la entrega y no se sabe si salió",
     "no_clear_answer": "El servidor no contestó con claridad",
+    "restored_doubt": "Pudo salir después del respaldo",
     "taken_as_sent": "Dado por enviado por el equipo",
 }
 

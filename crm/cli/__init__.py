@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 WHERE = {
     **dict.fromkeys(("run", "web", "worker", "migrate", "demo"), "running.app"),
+    **dict.fromkeys(("backup", "restore", "doctor"), "keeping.app"),
     "users": "team.users",
     "clients": "team.keys",
     "contacts": "people.contacts",

@@ -37,6 +37,8 @@ LINK_USED = "link_used"
 """Reason of the attempt of a mail whose own link was used: it had arrived."""
 HOLDER_LOST = "holder_lost"
 """Reason of a mail in doubt of which nothing was heard: its holder may still come back and tell."""
+RESTORED = "restored_doubt"
+"""Reason of a mail in doubt because the database is older than what may have left: see `holding`."""
 _IN_DOUBT = {"state": DeliveryState.IN_DOUBT, "reason": "no_clear_answer", "lease_until": None}
 BLOCKED_TRIES = 5
 """After so many refusals by policy of one mail it is failed, so that it does not hold up the others for ever."""
@@ -135,6 +137,12 @@ def candidates(session: Session, send: Send, *, relay_is_local: bool) -> sa.Text
     )
     whole = rows_in_one(session, due.with_for_update(of=Delivery, skip_locked=True) if is_postgresql(session) else due)
     return written_out(session, whole, now=UtcDateTime(), most=sa.Integer())
+
+
+def doubt_all(session: Session, send_id: int) -> None:
+    """Put what waits of a send in doubt: it may have left before the database was restored."""
+    waiting = sa.update(Delivery).where(Delivery.send_id == send_id, Delivery.state.in_(OPEN))
+    session.execute(waiting.values(state=DeliveryState.IN_DOUBT, reason=RESTORED, settled_at=clock.now()))
 
 
 def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: timedelta) -> list[Claimed]:

@@ -98,6 +98,8 @@ def _check(link: str, until: float, resolver: Resolve, allowed: Callable[[str], 
             host, port, address = _address(at, resolver, allowed)
         except PermissionError:
             return Checked(link, Finding.PRIVATE, "Lleva a una red privada: quien recibe el correo no podría abrirlo.")
+        except socket.gaierror as error:
+            return Checked(link, *_unresolved(error))
         except (OSError, ValueError):
             return Checked(link, Finding.DEAD, "El sitio no existe. Revise cómo está escrito.")
         try:
@@ -145,6 +147,13 @@ def _ask(link: str, host: str, port: int, address: str) -> tuple[int, str | None
                 continue  # some sites answer only to who reads them
             break
     return answer.status_code, answer.headers.get("location") if answer.is_redirect else None
+
+
+def _unresolved(error: socket.gaierror) -> tuple[Finding, str]:
+    """A name that nobody has, or a machine that cannot ask."""
+    if error.errno == socket.EAI_NONAME:
+        return Finding.DEAD, "El sitio no existe, o este equipo no sale a internet. Revise cómo está escrito."
+    return Finding.UNSURE, "No se pudo buscar el sitio: quizá este equipo no sale a internet. Ábralo usted."
 
 
 def _verdict(status: int) -> tuple[Finding, str]:

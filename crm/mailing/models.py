@@ -255,6 +255,8 @@ class Send(Tracked, Base):
     """Whether it began without a relay, so that its mails stay on this machine; None before it begins."""
     would_reach: Mapped[int | None]
     """Held because the audience grew: the number that it would reach, which whoever resumes it accepts."""
+    may_have_left: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    """It may have left before the database was restored: when it is released its people are in doubt, not written to."""
     include: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
@@ -277,12 +279,12 @@ class Send(Tracked, Base):
     @hybrid_property
     def was_taken_back(self) -> bool:
         """Cancelled before anything of it left: its campaign is a draft again."""
-        return self.state is SendState.CANCELLED and self.started_at is None
+        return self.state is SendState.CANCELLED and self.started_at is None and not self.may_have_left
 
     @was_taken_back.inplace.expression
     @classmethod
     def _was_taken_back(cls) -> sa.ColumnElement[bool]:
-        return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None))
+        return sa.and_(cls.state == SendState.CANCELLED, cls.started_at.is_(None), ~cls.may_have_left)
 
 
 class Notice(Base):

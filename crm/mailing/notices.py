@@ -46,7 +46,7 @@ _DID_NOT_LEAVE = {Verdict.SYSTEM, Verdict.SOFT, Verdict.BLOCK}
 HEADINGS = {
     SendState.DONE: ("Terminó", "El envío terminó: ya no queda ningún correo por salir."),
     SendState.PAUSED: ("En pausa", "El envío se pausó: lo que falta espera a que alguien lo reanude."),
-    SendState.HELD: ("Detenido", "El envío se detuvo antes de comenzar: espera a que alguien lo reanude o lo cancele."),
+    SendState.HELD: ("Detenido", "El envío está detenido: espera a que alguien lo reanude o lo cancele."),
     SendState.CANCELLED: ("Cancelado", "Alguien del equipo canceló el envío: no saldrá ningún correo más."),
 }
 """How the subject of a notice begins, and its first sentence."""

@@ -5,6 +5,7 @@
         ├──> held(reason) ─┘  └──resume── paused(reason)
         └──────────── cancelled <── from any of them
 
+After a restore whatever is not over is held, begun or not (`holding`).
 Confirming freezes the compiled content and the rules of the audience; to change them one cancels, edits and confirms again.
 """
 
@@ -45,6 +46,13 @@ REASONS: dict[str, str] = {
     "relay_changed": "Comenzó con otro servidor de correo: uno real y el buzón local no se mezclan en un envío. Regrese el "
     "anterior en Ajustes y reanude, o cancele y ordénelo de nuevo.",
     "by_person": "Alguien del equipo puso el envío en pausa.",
+    "restored": "La base de datos se restauró de un respaldo o es una copia, y su hora aún no llega. Reanude si todavía debe "
+    "salir y no sale ya de otro equipo; si no, cancele.",
+    "restored_may_have_left": "La base de datos se restauró de un respaldo o es una copia, y la hora de este envío ya pasó: pudo "
+    "salir completo. Al reanudar no sale ningún correo: cada persona queda sin confirmar, y usted decide si se da por enviado.",
+    "restored_begun": "La base de datos se restauró de un respaldo o es una copia, y este envío había comenzado: lo que faltaba "
+    "pudo salir después. Decida los correos sin confirmar y reanude.",
+    "restored_doubt": "Pudo salir después del respaldo. Compare con el registro del servidor de correo.",
     "hard_bounces": "Más del 5 % de los primeros 200 buzones no existen. Revise de dónde viene la lista antes de reanudar.",
     **faults.SENTENCES,
 }
@@ -193,11 +201,13 @@ def _begin(session: Session, send: Send, settings: Settings, *, accepted: int) -
     languages = languages_of(session, send.id)
     savepoint = session.begin_nested()
     recipients = deliveries.make(session, send, languages, relay_is_local=relays.is_local(settings))
-    if recipients > accepted:
+    if recipients > accepted and not send.may_have_left:
         savepoint.rollback()
         send.would_reach = recipients
         return _hold(session, send, "audience_grew")
     savepoint.commit()
+    if send.may_have_left:
+        deliveries.doubt_all(session, send.id)
     send.started_at, send.confirmed_count, send.would_reach = clock.now(), max(send.confirmed_count, recipients), None
     send.state, send.reason, send.by_catcher = SendState.SENDING, None, settings.relay is None
     session.flush()
@@ -252,7 +262,8 @@ def _paused_entry(send_id: int, reason: str) -> history.Entry:
 
 
 def resume(session: Session, send_id: int, settings: Settings, accepted_count: int | None = None) -> Send:
-    """Go on with a paused or held send.
+    """Go on with a paused or held send. Of one that may have left before the database was restored nothing leaves by this: its
+    people are in doubt, for a person to decide.
 
     Of one whose audience grew, whoever resumes accepts the number that it told (`would_reach`), or ``accepted_count``;
     if it would reach yet more, it stays held and tells the new number.
@@ -261,7 +272,7 @@ def resume(session: Session, send_id: int, settings: Settings, accepted_count: i
     send = get(session, send_id, lock=True)
     if send.state in OVER:
         raise Conflict("send_over")
-    if send.state is SendState.PAUSED:
+    if send.started_at is not None and send.state is not SendState.SENDING:
         consent.check_suppression_key(session)
         send.state, send.reason = SendState.SENDING, None
         session.flush()
@@ -298,7 +309,7 @@ def stop_and_edit(session: Session, send_id: int) -> Send:
     The hour that it had is told again by `hour_kept`.
     """
     send = get(session, send_id, lock=True)
-    if send.started_at is not None or send.state in OVER:
+    if send.started_at is not None or send.may_have_left or send.state in OVER:
         raise Conflict("send_begun")
     return cancel(session, send_id)
 

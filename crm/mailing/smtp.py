@@ -98,6 +98,32 @@ async def hand_over(
         await exchange.leave()
 
 
+async def knock(relay: RelayAddress, *, timeouts: Timeouts = PATIENT) -> Reply | None:
+    """Open, secure and sign in, and leave without a mail; what was heard where that did not work, else None."""
+    try:
+        exchange = await connect(relay, _NoMail(), timeouts=timeouts)
+    except ConnectionFailed as error:
+        return error.reply
+    await exchange.leave()
+    return None
+
+
+class _NoMail:
+    """A source that has nothing to send."""
+
+    def take(self) -> Outgoing | None:
+        return None
+
+    def begun(self, mail: Outgoing) -> bool:
+        return False
+
+    def ended(self, mail: Outgoing, reply: Reply | None) -> None:
+        """There is no mail."""
+
+    def rests(self, exchange: Exchange[Outgoing]) -> None:
+        """There is no other mail."""
+
+
 class _One:
     """A source of a single mail."""
 

@@ -211,6 +211,8 @@ PAGES: dict[str, Access] = {
     "GET /ajustes/avisos": needs(Right.VIEW),
     "POST /ajustes/avisos": needs(Right.PRIVACY),
     "POST /ajustes/avisos/retirar": needs(Right.PRIVACY),
+    "GET /ajustes/respaldo": needs(Right.SETTINGS),
+    "POST /ajustes/respaldo": needs(Right.SETTINGS),
     "GET /entrar/invitacion/{token}": PUBLIC,
     "POST /entrar/invitacion/{token}": PUBLIC,
     "GET /p/baja/{token}": PUBLIC,
