@@ -29,6 +29,8 @@ GIVEN_UP = timedelta(days=7)
 """How long a file waits for who uploaded it."""
 EARLIER = 100
 """Imports among which one with the same headers is looked for."""
+TOLD_BY_HAND = 3
+"""Imports with a sheet or a header told by a person that a new file is held against: each is a reading of its beginning."""
 BEFORE = (ImportState.UPLOADED, ImportState.CHECKED)
 
 
@@ -46,8 +48,25 @@ def upload(session: Session, body: bytes, file_name: str) -> Import:
         raise seen.problem
     if (earlier := earlier_like(session, made, seen.header[1])) is not None:
         made.chosen = earlier.chosen
-        session.flush()
+    elif (earlier := _told_by_hand(session, made)) is not None:
+        made.chosen, made.sheet, made.header_row = earlier.chosen, earlier.sheet, earlier.header_row
+    session.flush()
     return made
+
+
+def _told_by_hand(session: Session, made: Import) -> Import | None:
+    """The newest import of which a person told the sheet or the row of the headers, if this file has the same headers there: the
+    same office sends its list again, with the same titles above it."""
+    before = sa.select(Import).where(Import.id < made.id, Import.state == ImportState.DONE, Import.undone_at.is_(None))
+    told = before.where(sa.or_(Import.sheet.is_not(None), Import.header_row.is_not(None)))
+    for earlier in session.scalars(told.order_by(Import.id.desc()).limit(TOLD_BY_HAND)):
+        try:
+            headers = look(session, made, Layout(sheet=earlier.sheet, header=earlier.header_row)).header[1]
+        except CrmError:
+            continue  # this file has no such sheet
+        if headers and _same_for_all(headers) == _same_for_all((earlier.checked or {}).get("headers") or []):
+            return earlier
+    return None
 
 
 @dataclass(frozen=True)

@@ -365,6 +365,23 @@ def test_the_row_of_the_header_is_corrected_on_the_page(visit: Visitor, database
         assert sum(started.checked["counts"].values()) == 1
 
 
+def test_the_row_of_the_header_and_the_columns_are_remembered_for_the_next_list(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, b"Contacto;Correo\nQuien;Correo\nAna;ana@example.org\n")
+    press(client, 1, "sheet", header="2")
+    press(client, 1, "check", header="2")
+    press(client, 1, "check", **{"column.0": "given_names"})
+    press(client, 1, "import")
+    carried_out(database, 1)
+    upload(client, b"Contacto del mes;Correo\nQuien;Correo\nEva;eva@example.org\n", "diciembre.csv")
+    with database.session(write=False) as session:
+        again = imports.get(session, 2)
+        assert (again.header_row, again.chosen) == (2, ["given_names", "emails"])
+    upload(client, b"Nombre;Correo\nEva;eva@example.org\n", "otra.csv")
+    with database.session(write=False) as session:
+        assert imports.get(session, 3).header_row is None
+
+
 def test_a_page_says_what_is_not_read(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     secret = "NULA900101MDFXXX09"
