@@ -204,6 +204,11 @@ def _names_person(cells: Sequence[str]) -> bool:
     return any(field_of(_tidy(cell)) in _PERSON | {"name"} for cell in cells)
 
 
+def is_somebody(cells: Sequence[str]) -> bool:
+    """Whether a row that was taken for the header is a person of a list without one: it holds an address and names no field."""
+    return any("@" in cell for cell in cells) and not fields_named(cells)
+
+
 def forbidden(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> frozenset[int]:
     """The columns, counted from 0, that must not be read: their header says so, or most of their first cells are documents."""
     found = {index for index, header in enumerate(headers) if _is_forbidden(header)}

@@ -23,7 +23,7 @@ from crm.database import Database, insert_many, keyset_page, refresh_statistics
 from crm.errors import Conflict, CrmError, InvalidInput, NotFound
 from crm.history import SYSTEM, Actor
 from crm.people import consent
-from crm.people.columns import HEADER_WITHIN, Built, Columns, build, fed_by, forbidden, header_at, limit_of, match
+from crm.people.columns import HEADER_WITHIN, Built, Columns, build, fed_by, forbidden, header_at, is_somebody, limit_of, match
 from crm.people.merging import Rules
 from crm.people.models import Import, ImportRow, ImportState, Purpose, RowStatus
 from crm.people.schemas import ConsentIn, Taken
@@ -322,6 +322,10 @@ def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
     return _Accepted(sheet.sha256, match(start.headers, layout.chosen, start.not_read), chain(start.sample, start.rest))
 
 
+WITHOUT_HEADER = 0
+"""In place of the number of the header's row: the list has none."""
+
+
 @dataclass(frozen=True)
 class Beginning:
     """The first rows of a file, told apart."""
@@ -329,7 +333,8 @@ class Beginning:
     above: Sequence[Row]
     """Titles: the first rows above the header."""
     header: Row
-    """The row that names the columns, as a person told by its number or as its words do; (0, []) when there is none."""
+    """The row that names the columns, as a person told by its number or as its words do. Number 0: there is none, and every row is
+    somebody; the names of its columns are then empty, and of an empty file there are none at all."""
     sample: Sequence[Row]
     """The first rows below it, by which it is told what a column holds."""
     rest: Iterator[Row]
@@ -345,9 +350,12 @@ class Beginning:
 
 
 def beginning(rows: Iterator[Row], told: int | None) -> Beginning:
-    """Read as far as the sample; ``told`` is the number of the header's row where a person corrected it."""
+    """Read as far as the sample; ``told`` is the number of the header's row where a person corrected it, 0 for none."""
     first = list(islice(rows, HEADER_WITHIN))
     place = header_at([cells for _, cells in first])
+    if first and (told == WITHOUT_HEADER or (told is None and is_somebody(first[place][1]))):
+        rows = chain(first, rows)
+        return Beginning([], (WITHOUT_HEADER, [""] * max(len(cells) for _, cells in first)), list(islice(rows, SAMPLE)), rows)
     if told is not None:
         place = next((place for place, (number, _) in enumerate(first) if number >= told), len(first))
     if place < len(first):

@@ -64,7 +64,7 @@ def _told_by_hand(session: Session, made: Import) -> Import | None:
             headers = look(session, made, Layout(sheet=earlier.sheet, header=earlier.header_row)).header[1]
         except CrmError:
             continue  # this file has no such sheet
-        if headers and _same_for_all(headers) == _same_for_all((earlier.checked or {}).get("headers") or []):
+        if any(headers) and _same_for_all(headers) == _same_for_all((earlier.checked or {}).get("headers") or []):
             return earlier
     return None
 
@@ -108,6 +108,8 @@ def look(session: Session, started: Import, layout: Layout) -> Look:
         problem = error
     *above, header = ((number, list(map(shown_header, cells))) for number, cells in (*start.above, start.header))
     guessed = guess(start.headers, start.not_read)
+    if not any(start.headers):  # a list without titles: its addresses tell themselves
+        guessed = ["emails" if told and all("@" in value for value in told) else None for told in examples]
     return Look(accepted.sheets, header, above, guessed, start.not_read, examples, accepted.hidden_rows, problem)
 
 
@@ -122,6 +124,8 @@ def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> I
     before = sa.select(Import.id, Import.checked["headers"].label("headers")).where(
         Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None)
     )
+    if not any(headers):
+        return None  # lists without titles are all alike
     wanted = _same_for_all(headers)
     for row in session.execute(before.order_by(Import.id.desc()).limit(EARLIER)):
         if _same_for_all(row.headers or []) == wanted:

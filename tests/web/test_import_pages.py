@@ -333,7 +333,7 @@ def test_rows_may_be_pasted(visit: Visitor, database: Database) -> None:
     answer = client.post("/importar", data={**csrf_of(client), "filas": rows}, files={"archivo": ("", b"")})
     assert answer.status_code == 200
     assert "«Lista del taller»" in answer.text, "the title above the header is told"
-    assert 'name="header" type="number" inputmode="numeric" min="1" max="9999" value="2"' in answer.text
+    assert 'name="header" type="number" inputmode="numeric" min="0" max="9999" value="2"' in answer.text
     number = int(str(answer.url).rpartition("/")[2])
     press(client, number, "check")
     press(client, number, "import")
@@ -545,3 +545,20 @@ def test_after_thirty_days_nobody_is_asked_to_mend(visit: Visitor, database: Dat
     shown = client.get("/importar/1").text
     assert "Ver por qué y corregir" not in shown
     assert "se borró a los 30 días" in shown
+
+
+def test_a_list_without_titles_loses_nobody_and_keeps_nobody_as_a_title(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    shown = upload(client, b"Ana;ana@example.org;Chicago\nEva;eva@example.org;Dallas\n").text
+    assert "La lista no tiene títulos" in shown
+    checked = press(client, 1, "check", **{"column.0": "given_names", "column.2": "city"})
+    assert "Revisar" in checked.text
+    press(client, 1, "import")
+    done = carried_out(database, 1)
+    assert done.counts["created"] == 2
+    assert "ana@example.org" not in str(done.columns) + str(done.checked)
+    upload(client, b"Alta;Baja;x\nLuz;luz@example.org;Dallas\n", "sin.csv")
+    press(client, 2, "sheet", header="0")
+    press(client, 2, "check", header="0")
+    again = press(client, 2, "check", **{"column.0": "given_names", "column.1": "emails"})
+    assert again.status_code == 200
