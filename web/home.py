@@ -13,6 +13,7 @@ from crm import clock
 from crm.mailing import notices, sends
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
+from crm.people import duplicates
 from crm.people.contacts import visible
 from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
 from crm.staff.rights import Right
@@ -79,6 +80,10 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
         for send in _sends(session, (SendState.SCHEDULED,))
         if send.starts_at < soon
     ]
+    twins = sum(duplicates.counts(session).values()) if viewer.may(Right.EDIT) else 0
+    if twins:
+        why = "Compare cada par y júntelo, o diga que son dos personas."
+        found.append(Need(counted(twins, "posible duplicado", "posibles duplicados"), why, "/duplicados"))
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. Pídalo con una campaña de consentimiento."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/contactos?correo=no_consent"))

@@ -40,6 +40,7 @@ SECTOR_WORDS = {
 HELP_PAGES = {
     "home": "inicio",
     "contacts": "personas",
+    "duplicates": "duplicados",
     "segments": "segmentos",
     "imports": "importar",
     "campaigns": "envios",
