@@ -110,7 +110,7 @@ def take_in_contacts(data: Annotated[BatchIn, Body()], session: Writing, call: T
     return made
 
 
-@router.get("/contacts/{contact_id}", responses=documented(404))
+@router.get("/contacts/{contact_id}", responses=documented(404, 410))
 def get_contact(contact_id: RowId, session: Reading, response: Response) -> ContactOut:
     """One person."""
     contact = contacts.get(session, contact_id)
@@ -118,7 +118,7 @@ def get_contact(contact_id: RowId, session: Reading, response: Response) -> Cont
     return contacts.to_out(contact)
 
 
-@router.patch("/contacts/{contact_id}", responses=documented(404, 409, 412, 413))
+@router.patch("/contacts/{contact_id}", responses=documented(404, 409, 410, 412, 413))
 def change_contact(contact_id: RowId, data: ContactPatch, session: Writing, response: Response, version: IfMatch) -> ContactOut:
     """Change the fields that are present; null or an empty list erases, lists replace, consents are added."""
     contact = contacts.change(session, contact_id, data, version=version)

@@ -28,6 +28,7 @@ STATUS_OF_KIND = {
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,
+    "gone": 410,
     "too_large": 413,
     "too_many": 429,
     "unavailable": 503,
@@ -54,6 +55,7 @@ DESCRIPTIONS = {
     403: "The key lacks the scope of this route.",
     404: "There is no such record.",
     409: "The record does not allow it now, another request changed it, or the Idempotency-Key was used with other content.",
+    410: "The record was joined into another: `kept_id` is the one to ask for.",
     412: "If-Match names a version that is no longer the present one.",
     413: "The request or its file is too large.",
     422: "Something has to be corrected; `errors` says what.",
@@ -65,6 +67,7 @@ EXAMPLES = {
     403: "forbidden",
     404: "contact_not_found",
     409: "idempotency_key_reused",
+    410: "contact_joined",
     412: "contact_changed",
     413: "body_too_large",
     422: "invalid_input",
@@ -90,6 +93,8 @@ class ProblemDetails(BaseModel):
     code: str
     detail: str
     errors: list[FieldError]
+    kept_id: int | None = None
+    """Of a record that was joined into another (410): the id of the one that is kept."""
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -100,7 +105,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "content": {
                 MEDIA_TYPE: {
                     "schema": {"$ref": "#/components/schemas/ProblemDetails"},
-                    "example": problem(status, EXAMPLES[status]).model_dump(),
+                    "example": problem(status, EXAMPLES[status]).model_dump(exclude_none=True),
                 }
             },
         }
@@ -112,7 +117,15 @@ def problem(status: int, code: str, errors: Sequence[FieldError] = (), **details
     """The body of an answer that says no."""
     sentence = _sentence(code, {"limit": BODY_LIMIT // 2**20} | details)
     title = sentence.partition(". ")[0].rstrip(".") + "."
-    return ProblemDetails(type=f"/api/v1/docs#{code}", title=title, status=status, code=code, detail=sentence, errors=list(errors))
+    return ProblemDetails(
+        type=f"/api/v1/docs#{code}",
+        title=title,
+        status=status,
+        code=code,
+        detail=sentence,
+        errors=list(errors),
+        kept_id=details.get("kept_id"),
+    )
 
 
 def answer(status: int, body: ProblemDetails, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -120,7 +133,7 @@ def answer(status: int, body: ProblemDetails, headers: dict[str, str] | None = N
     extra = {"Retry-After": RETRY_SECONDS[status]} if status in RETRY_SECONDS else {}
     if status == 401:
         extra["WWW-Authenticate"] = 'Bearer realm="api"'
-    return JSONResponse(body.model_dump(), status, {**extra, **(headers or {})}, MEDIA_TYPE)
+    return JSONResponse(body.model_dump(exclude_none=True), status, {**extra, **(headers or {})}, MEDIA_TYPE)
 
 
 def of_error(error: CrmError) -> tuple[int, ProblemDetails]:

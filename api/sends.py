@@ -15,8 +15,8 @@ from crm.config import Settings
 from crm.mailing import deliveries, sends
 from crm.mailing.models import Delivery, DeliveryState, Send
 from crm.mailing.schemas import DeliveryOut, SendOut
-from crm.people.contacts import mask_address, visible
-from crm.people.models import Contact
+from crm.people.contacts import mask_address
+from crm.people.models import Contact, unblocked
 
 router = APIRouter(tags=["sends"], route_class=GuardedRoute)
 
@@ -91,7 +91,7 @@ def list_deliveries(
 def _lines(session: Session, found: Sequence[Delivery], settings: Settings, *, whole: bool) -> list[DeliveryOut]:
     """Lines of the ledger with no more of each person than the client may see."""
     ids = [delivery.contact_id for delivery in found]
-    shown = set(session.scalars(sa.select(Contact.id).where(Contact.id.in_(ids), visible())))
+    shown = set(session.scalars(sa.select(Contact.id).where(Contact.id.in_(ids), unblocked())))
     sender = sends.sender_of(settings)
     told = [sends.delivery_out(session, delivery, sender) for delivery in found]
     return [line if whole and line.contact_id in shown else _veiled(line, line.contact_id in shown) for line in told]

@@ -429,11 +429,11 @@ def placeholder(name: str) -> sa.ColumnClause[Any]:
     return sa.literal_column(f":{name}")
 
 
-def json_values(parameter: str, *, on_postgresql: bool) -> sa.ColumnElement[int]:
+def json_values(parameter: str, *, on_postgresql: bool, kind: type[sa.types.TypeEngine[Any]] = sa.Integer) -> sa.ColumnElement[int]:
     """The numbers of a list that a parameter holds as JSON, as rows: thousands of them in one parameter."""
     told = sa.bindparam(parameter, type_=sa.String)
     if on_postgresql:
-        return sa.cast(sa.func.json_array_elements_text(sa.cast(told, sa.JSON)).table_valued("value").c.value, sa.Integer)
+        return sa.cast(sa.func.json_array_elements_text(sa.cast(told, sa.JSON)).table_valued("value").c.value, kind)
     return sa.func.json_each(told).table_valued("value").c.value
 
 

@@ -39,7 +39,18 @@ SENTENCES: dict[str, str] = {
     "cursor_invalid": "La página pedida no existe. Vuelva a empezar desde la primera.",
     "zone_required": "La fecha y hora deben decir su zona horaria, por ejemplo 2027-01-07T10:00:00-06:00.",
     # people
-    "contact_not_found": "No encontramos a esa persona. Puede que la hayan fusionado o borrado.",
+    "contact_not_found": "No encontramos a esa persona. Puede que la hayan borrado.",
+    "contact_joined": "Esta ficha se juntó con otra: es la {kept_id}.",
+    "pair_not_found": "Ese par ya no está: cambió algún dato o alguien lo resolvió. Vuelva a la lista de duplicados.",
+    "pair_settled": "Otra persona ya decidió sobre este par. Vuelva a la lista de duplicados.",
+    "joining_not_found": "No encontramos esa unión de fichas.",
+    "joining_undone": "Esa unión ya se deshizo.",
+    "joining_too_old": "Pasaron más de {days} días: esas fichas ya no se pueden separar.",
+    "joining_under_another": "La ficha «{name}» se juntó después con otra. Deshaga primero esa unión.",
+    "joining_blocked": "Una de las dos fichas está bloqueada por protección de datos y no se puede juntar ni separar.",
+    "joining_mail_waits": "Hay un correo por salir para una de las dos fichas, en el envío «{name}». Espere a que termine, o "
+    "resuelva sus correos en duda, e intente de nuevo.",
+    "joining_changed": "Alguien cambió una de las dos fichas mientras usted las comparaba. Revise de nuevo y junte.",
     "contact_changed": "Otra persona cambió este registro mientras usted lo editaba. Revise los cambios y guarde de nuevo.",
     "tag_not_found": "No encontramos esa etiqueta.",
     "organization_not_found": "No encontramos esa organización.",
@@ -198,8 +209,7 @@ SENTENCES: dict[str, str] = {
     "full_text_missing": "Falta el texto completo: escriba todo lo que el material dice, para quien no puede verlo.",
     # imports
     "document_not_kept": "Una celda traía un documento de identidad (CURP o clave de elector). No se leyó ni se guardó.",
-    "possible_duplicate": "Ya hay una persona con este nombre en esta ciudad, con otra dirección. Entra aparte; revise si es la "
-    "misma.",
+    "possible_duplicate": "Quizá ya está en la Red con otros datos. Entra aparte; compare y, si es la misma, junte las dos fichas.",
     "phone_in_exponent": "La hoja de cálculo guardó solo el principio del teléfono (por ejemplo 5.55E+09). Dé a la columna "
     "el formato Texto y escríbalo completo.",
     "sheet_format_unknown": "Solo leemos hojas de cálculo (.xlsx, .ods, .xls) y archivos de texto (.csv, .tsv, .txt). Guarde "
@@ -291,6 +301,10 @@ class Forbidden(CrmError):
 
 class NotFound(CrmError):
     kind = "not_found"
+
+
+class Gone(CrmError):
+    kind = "gone"
 
 
 class Conflict(CrmError):

@@ -28,12 +28,13 @@ from crm.backup import Backup
 from crm.config import Settings
 from crm.database import Database, insert_new, make_job_engine
 from crm.errors import Conflict
-from crm.mailing import deliveries, flight, import_results, notices, outgoing, relays, sends
+from crm.mailing import deliveries, flight, import_results, joining, notices, outgoing, relays, sends
 from crm.mailing.drain import Way
 from crm.mailing.models import Notice, Send, SendState
 from crm.mailing.models import Worker as WorkerRow
 from crm.mailing.sending import drain
-from crm.people import imports, uploads
+from crm.people import duplicates, imports, uploads
+from crm.people.duplicate_models import Comparing
 from crm.people.models import Import
 from crm.staff import clients
 
@@ -109,6 +110,17 @@ def move_import(import_id: int) -> None:
         log.info("import_moved", import_id=import_id)
     except Exception as error:  # the engine would keep the error's text in its tables
         log.error("job_failed", job="move_import", import_id=import_id, error=type(error).__name__)
+
+
+@DBOS.workflow(name="compare_people")
+def compare_people(_comparing_id: int) -> None:
+    """Look for duplicates among everybody. Safe to run again after any crash: it begins anew."""
+    worker = _worker[0]
+    try:
+        duplicates.carry_out(worker.database, worker.stopping.is_set)
+        log.info("people_compared")
+    except Exception as error:  # the engine would keep the error's text in its tables
+        log.error("job_failed", job="compare_people", error=type(error).__name__)
 
 
 @DBOS.workflow(name="move_notice")
@@ -231,6 +243,7 @@ def tick(worker: Worker) -> None:
         told = [] if rests else notices.due(session)
         lists = uploads.due(session)
         backups = backup.due(session)
+        comparings = duplicates.due(session)
         parts = session.scalar(sa.select(sa.func.count()).select_from(WorkerRow)) or 1
         deliveries.sweep_cancelled(session)
         for send_id in _under_way(session):
@@ -239,6 +252,8 @@ def tick(worker: Worker) -> None:
         _enqueue(worker, _SENDS, send_id, generation, parts=min(parts, PARTS_MOST))
     for import_id, generation in lists:
         _enqueue(worker, _IMPORTS, import_id, generation)
+    for comparing_id, generation in comparings:
+        _enqueue(worker, _COMPARINGS, comparing_id, generation)
     for notice_id, generation in told:
         _enqueue(worker, _NOTICES, notice_id, generation)
     for backup_id, generation in backups:
@@ -262,12 +277,13 @@ class _Kind:
 
     name: str
     run: Callable[[int], None]
-    table: type[Send] | type[Import] | type[Notice] | type[Backup]
+    table: type[Send] | type[Import] | type[Notice] | type[Backup] | type[Comparing]
     queue: str = QUEUE
 
 
 _SENDS = _Kind("send", move_send, Send)
 _IMPORTS = _Kind("import", move_import, Import)
+_COMPARINGS = _Kind("comparing", compare_people, Comparing)
 _NOTICES = _Kind("notice", move_notice, Notice, NOTICES)
 _BACKUPS = _Kind("backup", move_backup, Backup)
 
@@ -323,6 +339,7 @@ def tidy(database: Database) -> None:
         uploads.forget_old(session)
         imports.forget_rows(session)
         backup.ask_daily(session)
+        joining.forget(session)
     _forget_finished()
 
 

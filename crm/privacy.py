@@ -1,7 +1,7 @@
 """Rights of the data subject: everything that is held on one person (derecho de acceso: Ley General de Protección de Datos
 Personales en Posesión de Sujetos Obligados, derechos ARCO; Reglamento (UE) 2016/679, art. 15)."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -27,23 +27,27 @@ _NAMES: dict[str, tuple[str, Any]] = {
 
 
 def everything(session: Session, contact_id: int) -> dict[str, list[Row]]:
-    """All rows that are of one person, by table, oldest first; also of who is blocked. NotFound(contact_not_found).
+    """All rows that are of one person, by table, oldest first; also of who is blocked, and of records joined into theirs.
+
+    NotFound(contact_not_found).
 
     Tables are found by their foreign keys, from the contact on: one that is added later is told without anybody's remembering.
     Besides them the suppressions of the person's addresses, and the log of every change with its values.
     """
     contact = Contact.__table__
-    held: dict[str, list[Row]] = {"contact": _rows(session, sa.select(contact).where(contact.c.id == contact_id))}
-    if not held["contact"]:
+    mine = sa.or_(contact.c.id == contact_id, contact.c.merged_into_id == contact_id)
+    held: dict[str, list[Row]] = {"contact": _rows(session, sa.select(contact).where(mine).order_by(contact.c.id))}
+    ids = {row["id"] for row in held["contact"]}
+    if contact_id not in ids:
         raise NotFound("contact_not_found")
-    reached: dict[str, set[int]] = {"contact": {contact_id}}
+    reached: dict[str, set[int]] = {"contact": ids}
     for table, columns in _of_a_person():
         chosen = [column.in_(reached[parent]) for column, parent in columns if reached.get(parent)]
         found = _rows(session, sa.select(table).where(sa.or_(*chosen)).order_by(*table.primary_key.columns)) if chosen else []
         held[table.name] = found
         reached[table.name] = {row["id"] for row in found if isinstance(row.get("id"), int)}
-    held["suppression"] = _suppressions(session, contact_id)
-    held["change"] = _changes(session, contact_id)
+    held["suppression"] = _suppressions(session, ids)
+    held["change"] = _changes(session, ids)
     return {name: [_named(session, row) for row in rows] for name, rows in held.items() if rows}
 
 
@@ -75,16 +79,16 @@ def _rows(session: Session, statement: sa.Select[Any]) -> list[Row]:
     return [dict(row) for row in session.execute(statement).mappings()]
 
 
-def _suppressions(session: Session, contact_id: int) -> list[Row]:
-    mine = sa.select(EmailAddress.suppression_hash).where(EmailAddress.contact_id == contact_id)
+def _suppressions(session: Session, ids: Collection[int]) -> list[Row]:
+    mine = sa.select(EmailAddress.suppression_hash).where(EmailAddress.contact_id.in_(ids))
     table = Suppression.__table__
     return _rows(session, sa.select(table).where(table.c.address_hash.in_(mine)).order_by(table.c.id))
 
 
-def _changes(session: Session, contact_id: int) -> list[Row]:
+def _changes(session: Session, ids: Collection[int]) -> list[Row]:
     log, beside = Change.__table__, ChangePersonal.__table__
     statement = sa.select(log, beside.c.fields.label("personal")).outerjoin(beside, beside.c.change_id == log.c.id)
-    return _rows(session, statement.where(log.c.root == "contact", log.c.root_id == contact_id).order_by(log.c.id))
+    return _rows(session, statement.where(log.c.root == "contact", log.c.root_id.in_(ids)).order_by(log.c.id))
 
 
 def _named(session: Session, row: Row) -> Row:

@@ -7,10 +7,11 @@ from crm.config import Settings
 from crm.database import Base, Json, UtcDateTime, make_engine
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
+from crm.people import duplicate_models as duplicates
 from crm.people import models as people
 from crm.staff import models as staff
 
-TABLES_OF = (backup, copies, files, history, staff, people, outreach, mailing)
+TABLES_OF = (backup, copies, files, history, staff, people, duplicates, outreach, mailing)
 """Imported so that Base.metadata knows every table."""
 
 

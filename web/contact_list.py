@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 from starlette.datastructures import QueryParams
 
 from crm.database import contains
@@ -236,9 +236,10 @@ def _columns() -> sa.Select[Any]:
         .order_by(EmailAddress.is_preferred.desc(), EmailAddress.id)
         .limit(1)
     )
-    last = sa.select(sa.func.max(Delivery.settled_at)).where(
-        Delivery.contact_id == Contact.id, Delivery.state == DeliveryState.SENT
-    )
+    joined = aliased(Contact)
+    theirs = sa.select(joined.id).where(joined.merged_into_id == Contact.id).correlate(Contact)
+    written = sa.or_(Delivery.contact_id == Contact.id, Delivery.contact_id.in_(theirs))
+    last = sa.select(sa.func.max(Delivery.settled_at)).where(written, Delivery.state == DeliveryState.SENT)
     names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
     return sa.select(
         Contact.id,

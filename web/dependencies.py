@@ -20,7 +20,7 @@ from crm.history import Actor, ActorKind
 from crm.kept import kept
 from crm.mailing import outgoing, relays
 from crm.mailing.models import Send, SendState
-from crm.people.models import Contact
+from crm.people.models import Contact, visible
 from crm.staff import sign_in
 from crm.staff.models import Account, StaffSession
 from crm.staff.rights import PAGES, access_of, check_role
@@ -140,7 +140,7 @@ def _frame(session: Session, settings: Settings) -> Frame:
 
 
 def _frame_counts(session: Session) -> tuple[int, int, int]:
-    contacts = sa.select(sa.func.count(Contact.id)).where(Contact.blocked_at.is_(None)).scalar_subquery()
+    contacts = sa.select(sa.func.count(Contact.id)).where(visible()).scalar_subquery()
     sending = sa.select(sa.func.count(Send.id)).where(Send.state == SendState.SENDING).scalar_subquery()
     demo = sa.select(sa.func.count(Account.id)).where(Account.is_demo).scalar_subquery()
     return tuple(session.execute(sa.select(contacts, sending, demo)).one())

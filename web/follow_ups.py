@@ -47,6 +47,8 @@ class Line:
 
 def lines_of(session: Session, found: Sequence[Task], *, masked: bool) -> list[Line]:
     """Tasks in words, with whose they are and whom they are about."""
+    if not found:
+        return []
     people = {task.contact_id for task in found if task.contact_id}
     named = {one.id: display_name(one) for one in session.scalars(sa.select(Contact).where(Contact.id.in_(people)))}
     owners = {account.id: account.name for account in session.scalars(sa.select(Account))}
@@ -194,13 +196,15 @@ class FollowUp:
 
 def of_person(session: Session, contact_id: int, removed: str, *, masked: bool) -> FollowUp:
     """The notes and tasks of a person."""
-    names = {account.id: account.name for account in session.scalars(sa.select(Account))}
-    taken = session.get(Note, whole_number(removed) or 0)
+    written = notes.find(session, contact_id)
+    names = {account.id: account.name for account in session.scalars(sa.select(Account))} if written else {}
+    number = whole_number(removed)
+    taken = session.get(Note, number) if number else None
     mine = taken if taken is not None and taken.contact_id == contact_id and taken.removed_at else None
     return FollowUp(
         notes=[
             (note, masked_text(note.text) if masked else note.text, names.get(note.account_id or 0, "otra cuenta"))
-            for note in notes.find(session, contact_id)
+            for note in written
         ],
         open=lines_of(session, tasks.find(session, contact_id=contact_id), masked=masked),
         done=lines_of(session, tasks.find(session, contact_id=contact_id, done=True), masked=masked),

@@ -15,7 +15,7 @@ from crm.mailing import consent_requests, notices, sends
 from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
-from crm.people import tasks
+from crm.people import duplicates, tasks
 from crm.people.contacts import visible
 from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
 from crm.staff.rights import Right
@@ -97,6 +97,10 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
     ]  # fmt: skip
     if viewer.may(Right.SETTINGS) and (trouble := backup.status(session).trouble):
         found.insert(0, Need(TROUBLES[trouble], MENDS[trouble], BACKUPS, "bad"))
+    twins = sum(duplicates.counts(session).values()) if viewer.may(Right.EDIT) else 0
+    if twins:
+        why = "Compare cada par y júntelo, o diga que son dos personas."
+        found.append(Need(counted(twins, "posible duplicado", "posibles duplicados"), why, "/duplicados"))
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. La solicitud ya viene preparada."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/regularizar"))

@@ -18,7 +18,7 @@ from crm import clock, history
 from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
-from crm.people import contacts, imports, mending, uploads
+from crm.people import duplicates, imports, mending, uploads
 from crm.people.columns import MANY, limit_of
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
@@ -33,6 +33,8 @@ from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STA
 IMPORTS_MOST = 20
 PASTED_MOST = 900_000
 ROWS_MOST = 100
+TWINS_NAMED = 5
+"""Possible duplicates that the page of an import names."""
 STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet program would take for a formula at the beginning of a cell."""
 NUMBERED = re.compile(r"\((\d{1,4})\)$")
@@ -284,6 +286,8 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
         "foreseen": import_results.foresee(session, started.id) if may_undo else None,
         "written": import_results.count_written(session, started.id) if is_over else 0,
         "until": import_results.until(started),
+        "twins": duplicates.find(session, import_id=started.id, limit=TWINS_NAMED)[0] if is_over else [],
+        "twins_count": duplicates.count_of_import(session, started.id) if is_over else 0,
         "forgotten": started.started_at + imports.ROWS_KEPT_FOR,
         "are_kept": clock.now() < started.started_at + imports.ROWS_KEPT_FOR,
         "wrong": "",
@@ -304,7 +308,10 @@ def rows(
     found, following = imports.results(session, import_id, status=estado, cursor=cursor, limit=ROWS_MOST)
     entered = imports.result_of(session, import_id, entro) if entro is not None else None
     context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following, "entered": entered}
-    context["namesakes"] = contacts.names_of(session, [one.contact_id for one in found if one.code == "possible_duplicate"])
+    alike = [one.contact_id for one in found if one.code == "possible_duplicate" and one.contact_id is not None]
+    context["twins"] = {
+        number: (pair.id, pair.name_beside(number)) for number, pair in duplicates.first_pairs(session, alike).items()
+    }
     return page(request, "imports/rows.html", {**context, "statuses": ROW_STATUSES})
 
 

@@ -41,6 +41,7 @@ HELP_PAGES = {
     "home": "inicio",
     "tasks": "tareas",
     "contacts": "personas",
+    "duplicates": "duplicados",
     "segments": "segmentos",
     "imports": "importar",
     "campaigns": "envios",

@@ -12,16 +12,17 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.errors import SENTENCES, CrmError, InvalidInput
+from crm.errors import SENTENCES, CrmError, Gone, InvalidInput
 from crm.people import consent, contacts, notes
 from crm.people.countries import country_name
 from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Import, Purpose, SuppressionReason
 from crm.people.schemas import ContactOut
 from crm.staff.rights import Right
-from web import follow_ups
+from web import duplicates, follow_ups
 from web.asked import text_of
 from web.contacts import MAIL_WORDS
 from web.dependencies import Posted, SessionOf, ViewerOf
+from web.duplicates import Doors
 from web.errors import status_of
 from web.pages import Viewer, listed, page
 from web.person_provenance import provenance_of
@@ -59,9 +60,15 @@ def show(
     viewer: ViewerOf,
     contact_id: PersonId,
     ver: Annotated[str | None, Query(max_length=40)] = None,
+    juntada: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
+    separada: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
-    """The page of a person; `ver` narrows the story to one kind of touch."""
-    return _page(request, session, viewer, contact_id, kind=ver if ver in KINDS else None)
+    """The page of a person; `ver` narrows the story to one kind of touch. Of a record that was joined, the one that is kept."""
+    try:
+        doors = duplicates.doors_of(session, contact_id, viewer, joined=juntada, parted=separada)
+        return _page(request, session, viewer, contact_id, kind=ver if ver in KINDS else None, doors=doors)
+    except Gone as error:
+        return RedirectResponse(f"/personas/{error.details['kept_id']}", status_code=303)
 
 
 def _page(
@@ -74,6 +81,7 @@ def _page(
     typed: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
     status: int = 200,
+    doors: Doors | None = None,
 ) -> Response:
     """The Ficha; after a refused deed with what was typed and what is wrong, by field."""
     masked = not viewer.may(Right.VIEW_ADDRESSES)
@@ -110,6 +118,7 @@ def _page(
         "typed": typed or {},
         "wrong": wrong or {},
         "now": clock.now(),
+        "doors": doors or duplicates.doors_of(session, contact_id, viewer, joined=None, parted=None),
     }
     return page(request, "person/page.html", context, status=status)
 

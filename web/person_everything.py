@@ -7,7 +7,8 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from crm import clock, privacy
-from crm.people.contacts import names_of
+from crm.people.models import Contact
+from crm.people.names import display_name
 from web.dependencies import SessionOf
 from web.exports import attached
 from web.pages import page
@@ -26,6 +27,8 @@ TABLES = {
     "note": "Notas",
     "task": "Tareas",
     "bulk_action_person": "Acciones en lote",
+    "duplicate_pair": "Posibles duplicados",
+    "joining": "Fichas juntadas",
     "change": "Historia de cambios",
 }
 """What a table is called; one without words is told by its own name."""
@@ -115,7 +118,7 @@ def show(request: Request, session: SessionOf, contact_id: PersonId) -> Response
     held = privacy.everything(session, contact_id)
     context: dict[str, Any] = {
         "contact_id": contact_id,
-        "name": names_of(session, [contact_id]).get(contact_id) or "Sin nombre",
+        "name": display_name(session.get_one(Contact, contact_id)) or "Sin nombre",
         "held": [(TABLES.get(table, table), [_told(row) for row in rows]) for table, rows in held.items()],
         "now": clock.now(),
     }

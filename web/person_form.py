@@ -12,16 +12,17 @@ from sqlalchemy.orm import Session
 
 from crm.errors import Conflict, CrmError, InvalidInput
 from crm.history import Change
-from crm.people import contacts, likeness, organizations
+from crm.people import contacts, duplicates, likeness, organizations
 from crm.people.addresses import address_key
 from crm.people.contacts import visible
 from crm.people.countries import country_codes, country_name
-from crm.people.likeness import Alike, Likeness
+from crm.people.likeness import Alike
 from crm.people.models import ConsentState, Contact, EmailAddress, Language, LeaderSector
 from crm.people.names import display_name
 from crm.people.schemas import ContactIn, ContactPatch
 from web.asked import text_of
 from web.dependencies import Posted, SessionOf
+from web.duplicate_words import GRADES, why
 from web.errors import status_of
 from web.pages import SECTOR_WORDS, page
 from web.person_story import Reader
@@ -42,12 +43,6 @@ from web.person_typed import (
 from web.person_words import FIELDS, NOTHING, TREATMENTS
 from web.words import CONSENTED, LANGUAGES
 
-ALIKE_WORDS = {
-    Likeness.SAME_ADDRESS: "Tiene la misma dirección de correo",
-    Likeness.PAST_ADDRESS: "Tuvo esa dirección de correo",
-    Likeness.SAME_NAMES: "Tiene el mismo nombre y apellidos",
-    Likeness.LIKE_NAMES: "Su nombre es muy parecido",
-}
 ORGANIZATIONS_OFFERED = 300
 """Names that the field of the organization offers while one types; any other may be written."""
 SAID_WORDS = {ConsentState.GRANTED: "ya consta", ConsentState.REVOKED: "lo revocó"}
@@ -69,7 +64,8 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
     """Add the person; asks first when somebody like them is already there."""
     typed = Typed.read(form)
     data = checked(typed, typed.values, ContactIn)
-    alike = [] if typed.is_sure else _alike(session, typed)
+    found = _alike(session, typed)
+    alike = [] if typed.is_sure else found
     if data is None or alike:
         question = () if typed.wrong else alike
         return _form(request, session, typed, contact=None, alike=question, status=422 if typed.wrong else 409)
@@ -77,6 +73,7 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
         with session.begin_nested():
             made = contacts.create(session, data)
             _settle(session, made.id, typed)
+            duplicates.part(session, made.id, [one.contact.id for one in found])
     except (InvalidInput, Conflict) as error:
         return _refused(request, session, typed, error, contact=None)
     return RedirectResponse(f"/personas/{made.id}", status_code=303)
@@ -85,7 +82,7 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
 @router.post("/personas/parecidas")
 def show_alike(request: Request, session: SessionOf, form: Posted) -> Response:
     """Who may already be the person of a form that is being filled in; a part of a page."""
-    return page(request, "person/alike.html", {"alike": _alike(session, Typed.read(form)), "alike_words": ALIKE_WORDS})
+    return page(request, "person/alike.html", {"alike": _alike(session, Typed.read(form)), "why": why, "grades": GRADES})
 
 
 def _alike(session: Session, typed: Typed) -> list[Alike]:
@@ -95,6 +92,7 @@ def _alike(session: Session, typed: Typed) -> list[Alike]:
         first_surname=typed.one("first_surname"),
         second_surname=typed.one("second_surname"),
         emails=lines(typed.one("emails"))[:20],
+        phone=typed.one("phone"),
     )
 
 
@@ -228,7 +226,8 @@ def _form(
         "name": (display_name(contact) or "Sin nombre") if contact else None,
         "shown": json.dumps(shown or values_of(contact), ensure_ascii=False) if contact else None,
         "alike": alike,
-        "alike_words": ALIKE_WORDS,
+        "why": why,
+        "grades": GRADES,
         "owner": owner,
         "owner_name": (display_name(owner) or "Sin nombre") if owner else None,
         "differences": differences,

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from crm.errors import SENTENCES
 from crm.history import Action, ActorKind, Change, ChangePersonal
 from crm.mailing import sends
+from crm.mailing.joining import SOURCE
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send
 from crm.people.addresses import mask_address
 from crm.people.models import (
@@ -20,6 +21,7 @@ from crm.people.models import (
     City,
     Consent,
     ConsentState,
+    Contact,
     EmailAddress,
     Import,
     ImportRow,
@@ -81,6 +83,8 @@ class Reader:
     session: Session
     contact_id: int
     masked: bool
+    ids: Sequence[int] = ()
+    """The record and those that were joined into it: what either received is told of the one person."""
     names: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
@@ -101,7 +105,8 @@ class Reader:
 
 def story_of(session: Session, contact_id: int, *, masked: bool) -> list[Touch]:
     """Every touch of a person, newest first; addresses are masked for who may not see them."""
-    reader = Reader(session, contact_id, masked)
+    joined = session.scalars(sa.select(Contact.id).where(Contact.merged_into_id == contact_id))
+    reader = Reader(session, contact_id, masked, ids=[contact_id, *joined])
     sources: tuple[Callable[[Reader], list[Touch]], ...] = (_mails, _consents, _imports, _notes, _changes, _suppressions)
     return sorted((touch for read in sources for touch in read(reader)), key=lambda touch: touch.at, reverse=True)
 
@@ -114,7 +119,7 @@ def _mails(reader: Reader) -> list[Touch]:
         sa.select(Delivery, Campaign.name, Send.starts_at, Send.purpose)
         .join(Send, Send.id == Delivery.send_id)
         .join(Campaign, Campaign.id == Send.campaign_id)
-        .where(Delivery.contact_id == reader.contact_id)
+        .where(Delivery.contact_id.in_(reader.ids))
         .order_by(Delivery.id.desc())
         .limit(MOST)
     )
@@ -136,7 +141,7 @@ def _mail(reader: Reader, row: Delivery, campaign: str, starts_at: datetime, pur
         title=campaign,
         state=DELIVERY_STATES[state][1:],
         details=[PURPOSES[purpose], *(line for line in details if line)],
-        href=None if state is DeliveryState.SKIPPED else f"/envios/{row.send_id}?persona={reader.contact_id}#preview",
+        href=None if state is DeliveryState.SKIPPED else f"/envios/{row.send_id}?persona={row.contact_id}#preview",
     )
 
 
@@ -147,7 +152,7 @@ def _consents(reader: Reader) -> list[Touch]:
     statement = (
         sa.select(Consent, Import.file_name)
         .outerjoin(Import, Import.id == Consent.import_id)
-        .where(Consent.contact_id == reader.contact_id)
+        .where(Consent.contact_id.in_(reader.ids), *([Consent.source != SOURCE] if len(reader.ids) > 1 else []))
         .order_by(Consent.id.desc())
         .limit(MOST)
     )
@@ -187,7 +192,7 @@ def _imports(reader: Reader) -> list[Touch]:
     statement = (
         sa.select(ImportRow, Import.file_name, Import.started_at)
         .join(Import, Import.id == ImportRow.import_id)
-        .where(ImportRow.contact_id == reader.contact_id)
+        .where(ImportRow.contact_id.in_(reader.ids))
         .order_by(ImportRow.id.desc())
         .limit(MOST)
     )
@@ -272,7 +277,7 @@ def _changes(reader: Reader) -> list[Touch]:
     statement = (
         sa.select(Change, ChangePersonal.fields)
         .outerjoin(ChangePersonal, ChangePersonal.change_id == Change.id)
-        .where(Change.root == "contact", Change.root_id == reader.contact_id, Change.action != Action.NOTE)
+        .where(Change.root == "contact", Change.root_id.in_(reader.ids), Change.action != Action.NOTE)
         .order_by(Change.id.desc())
         .limit(MOST)
     )
@@ -304,6 +309,10 @@ def _deed(reader: Reader, deed: list[tuple[Change, dict[str, Any]]], parts: _Par
     if created is not None and created.get("import_id"):
         return None
     who = reader.who(change.actor_kind, change.actor_id)
+    twins = next((one for one, _ in deed if one.entity in TWINS), None)
+    if twins is not None:
+        lines = [line for one, fields in reversed(deed) for line in _words(reader, one, fields, parts)]
+        return _twin_deed(twins, dict(next(fields for one, fields in deed if one is twins)), who, list(dict.fromkeys(lines)))
     if lifted is not None:
         because = reader.text((lifted.get("lifted_because") or [None, ""])[1] or "")
         return Touch(change.at, "exclusion", "Se levantó el rebote", details=[because] if because else [], who=who)
@@ -311,6 +320,20 @@ def _deed(reader: Reader, deed: list[tuple[Change, dict[str, Any]]], parts: _Par
         return Touch(change.at, "cambios", "Se registró en la Red", who=who)
     details = [line for one, fields in reversed(deed) for line in _words(reader, one, fields, parts)]
     return Touch(change.at, "cambios", "Cambió la ficha", details=list(dict.fromkeys(details)), who=who) if details else None
+
+
+TWINS = ("joining", "duplicate_pair")
+
+
+def _twin_deed(change: Change, fields: dict[str, Any], who: str | None, lines: list[str]) -> Touch | None:
+    """What was decided of two records that may be of one person."""
+    if change.entity == "joining":
+        words = "Se juntó con otra ficha" if change.action is Action.CREATE else "Se separó de la ficha con que se había juntado"
+        because = (fields.get("reason") or [None, None])[1]
+        return Touch(change.at, "cambios", words, details=[*([because] if because else []), *lines], who=who)
+    after = (fields.get("state") or [None, None])[1]
+    told = {"set_aside": "Se anotó que no es la misma persona que otra ficha", "open": "Vuelve a revisarse como posible duplicado"}
+    return Touch(change.at, "cambios", told[after], who=who) if after in told else None
 
 
 def _words(reader: Reader, change: Change, fields: dict[str, Any], parts: _Parts) -> list[str]:
@@ -335,12 +358,12 @@ def _address_words(address: str, fields: dict[str, Any], *, begins: bool) -> lis
 
 
 def _parts_of(reader: Reader, rows: Sequence[tuple[Change, dict[str, Any]]]) -> _Parts:
-    session, contact_id = reader.session, reader.contact_id
+    session, ids = reader.session, reader.ids
     numbers = {number for _, fields in rows for number in fields.get("city_id") or () if number is not None}
     named = sa.select(City.id, City.name).where(City.id.in_(numbers))
-    addresses = sa.select(EmailAddress.id, EmailAddress.address).where(EmailAddress.contact_id == contact_id)
-    held = sa.select(Post.id, Post.title, Organization.name).join(Organization).where(Post.contact_id == contact_id)
-    led = sa.select(LeaderRole.id, LeaderRole.sector).where(LeaderRole.contact_id == contact_id)
+    addresses = sa.select(EmailAddress.id, EmailAddress.address).where(EmailAddress.contact_id.in_(ids))
+    held = sa.select(Post.id, Post.title, Organization.name).join(Organization).where(Post.contact_id.in_(ids))
+    led = sa.select(LeaderRole.id, LeaderRole.sector).where(LeaderRole.contact_id.in_(ids))
     return _Parts(
         cities={row.id: row.name for row in session.execute(named)} if numbers else {},
         addresses={row.id: mask_address(row.address) if reader.masked else row.address for row in session.execute(addresses)},

@@ -28,6 +28,7 @@ SOURCES = {
     "unsubscribe": "una baja o una queja",
     "staff": "el equipo",
     "import": "una importación",
+    "joining": "la ficha que se juntó con esta",
 }
 """Who or what recorded a consent."""
 OUTCOMES = {

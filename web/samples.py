@@ -14,7 +14,7 @@ from crm.mailing.models import SkipReason
 from crm.people.addresses import mask_address
 from crm.people.contacts import visible
 from crm.people.countries import country_name
-from crm.people.models import City, Contact, Language
+from crm.people.models import City, Contact, Language, unblocked
 from crm.people.names import display_name
 from web.words import LANGUAGES, reason_words
 
@@ -56,7 +56,7 @@ def named(session: Session, ids: Sequence[int]) -> dict[int, Sample]:
     """People by their id, with their names; those that are blocked or gone are left out."""
     names = (Contact.given_names, Contact.first_surname, Contact.second_surname)
     statement = sa.select(Contact.id, *names, Contact.language, Contact.country, City.name.label("city")).outerjoin(City)
-    rows = session.execute(statement.where(Contact.id.in_(ids), visible()))
+    rows = session.execute(statement.where(Contact.id.in_(ids), unblocked()))
     return {row.id: Sample(row.id, display_name(row) or "Sin nombre", _place(row), Language(row.language)) for row in rows}
 
 

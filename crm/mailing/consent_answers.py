@@ -46,7 +46,7 @@ def peek(session: Session, token: str) -> Asked:
         Language(delivery.language),
         mask_address(delivery.address),
         False,
-        _has_left(session, delivery.contact_id),
+        _has_left(session, _person(session, delivery)),
         notice,
         links.unsubscribe_path(keys_of(session), delivery.id),
     )
@@ -72,13 +72,20 @@ def accept(session: Session, token: str, version: str, *, network: str, agent: s
     shown = session.scalar(sa.select(PrivacyNotice).where(PrivacyNotice.version == version))
     if shown is None or privacy_notices.is_to_come(shown):
         raise Unavailable("notice_needed")
-    session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
+    person_id = _person(session, delivery)
+    session.info["actor"] = Actor(ActorKind.CONTACT, person_id)
     deliveries.note_outcome(session, delivery.id, Outcome.ANSWERED)
-    _record(session, delivery, shown.version, network, agent)
+    _record(session, person_id, delivery, shown.version, network, agent)
     return asked
 
 
-def _record(session: Session, delivery: Delivery, version: str, network: str, agent: str) -> None:
+def _person(session: Session, delivery: Delivery) -> int:
+    """Whose delivery it is now: that of the record which theirs was joined into, if it was."""
+    merged = session.scalar(sa.select(Contact.merged_into_id).where(Contact.id == delivery.contact_id))
+    return merged or delivery.contact_id
+
+
+def _record(session: Session, person_id: int, delivery: Delivery, version: str, network: str, agent: str) -> None:
     told = "".join(letter for letter in agent if letter.isprintable())[:AGENT_LENGTH]
     proof = (
         f"Botón «Sí» de la página de consentimiento, del correo del envío {delivery.send_id} a "
@@ -94,4 +101,4 @@ def _record(session: Session, delivery: Delivery, version: str, network: str, ag
             notice_version=version,
             given_on=clock.institute_time(clock.now()).date(),
         )
-        consent.record(session, delivery.contact_id, said, source=consent.OWN_ACT)
+        consent.record(session, person_id, said, source=consent.OWN_ACT)

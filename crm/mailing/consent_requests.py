@@ -40,12 +40,16 @@ class Answer(StrEnum):
 
 
 def _requests(*states: DeliveryState) -> tuple[sa.Select[Any], sa.ColumnElement[Any]]:
-    """Ids of the requests to a `Contact` that are in some state, and when each was settled."""
-    delivery, send = aliased(Delivery), aliased(Send)
+    """Ids of the requests to a `Contact`, or to a record that was joined into theirs, that are in some state, and when each was
+    settled."""
+    delivery, send, joined = aliased(Delivery), aliased(Send), aliased(Contact)
+    theirs = delivery.contact_id.in_(sa.select(joined.id).where(joined.merged_into_id == Contact.id).correlate(Contact))
     found = (
         sa.select(delivery.id)
         .join(send, send.id == delivery.send_id)
-        .where(delivery.contact_id == Contact.id, delivery.state.in_(states), send.purpose == Purpose.CONSENT_REQUEST)
+        .where(
+            sa.or_(delivery.contact_id == Contact.id, theirs), delivery.state.in_(states), send.purpose == Purpose.CONSENT_REQUEST
+        )
         .correlate(Contact)
     )
     return found, sa.func.coalesce(delivery.settled_at, send.starts_at)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from crm import clock, history
 from crm.errors import Conflict, InvalidInput
@@ -18,7 +18,7 @@ from crm.mailing.deliveries import DECIDED
 from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, SendState
 from crm.mailing.schemas import Audience, CampaignIn, TextBlock, VariantIn
 from crm.people import consent
-from crm.people.models import Language
+from crm.people.models import Contact, Language
 
 TAKEN_AS_SENT = "taken_as_sent"
 """Reason of a mail that is called sent because a person said so, not the server."""
@@ -100,7 +100,8 @@ def _move(session: Session, chosen: sa.ColumnElement[bool], state: DeliveryState
 
 
 def _put_back(session: Session, send_id: int, chosen: sa.ColumnElement[bool]) -> list[int]:
-    moved = _move(session, chosen, DeliveryState.PENDING, None)
+    """Whoever got the mail, or may have got it, under a record that was joined with this one does not get it again."""
+    moved = _move(session, sa.and_(chosen, ~_got_otherwise(send_id)), DeliveryState.PENDING, None)
     if moved:
         deliveries.reopen(session, [send_id])
     return moved
@@ -109,6 +110,22 @@ def _put_back(session: Session, send_id: int, chosen: sa.ColumnElement[bool]) ->
 def _note(session: Session, send_id: int, event: str, why: str, people: int) -> None:
     session.info["why"] = why.strip()[:500]
     history.note(session, "send", send_id, event=event, people=people)
+
+
+def _got_otherwise(send_id: int) -> sa.ColumnElement[bool]:
+    """Whether the person of a delivery has another record, joined with this one, that was sent the same, or is still to be."""
+    mine, theirs, other = aliased(Contact), aliased(Contact), aliased(Delivery)
+    of_person = sa.func.coalesce(mine.merged_into_id, mine.id) == sa.func.coalesce(theirs.merged_into_id, theirs.id)
+    joined = sa.or_(mine.merged_into_id.is_not(None), theirs.merged_into_id.is_not(None))
+    states = (DeliveryState.SENT, DeliveryState.IN_DOUBT, DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.SENDING)
+    found = (
+        sa.select(Delivery.id)
+        .join(mine, mine.id == Delivery.contact_id)
+        .join(theirs, sa.and_(of_person, joined, theirs.id != mine.id))
+        .join(other, sa.and_(other.contact_id == theirs.id, other.send_id == send_id, other.state.in_(states)))
+        .where(Delivery.send_id == send_id)
+    )
+    return Delivery.id.in_(found.correlate(None))
 
 
 # --- fe de erratas --------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from crm.history import Action, Actor, ActorKind, Change, Entry
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState, Segment
 from crm.people import imports, uploads
-from crm.people.models import Consent, Contact, EmailAddress, Import, ImportRow, ImportState, RowStatus, Suppression
+from crm.people.models import Consent, Contact, EmailAddress, Import, ImportRow, ImportState, RowStatus, Suppression, visible
 
 log = structlog.get_logger(__name__)
 
@@ -117,7 +117,7 @@ def foresee(session: Session, import_id: int) -> Undoing:
         sa.func.count(sa.case((sa.not_(sa.or_(written, changed)), 1))),
         sa.func.count(sa.case((written, 1))),
         sa.func.count(sa.case((sa.and_(changed, sa.not_(written)), 1))),
-    ).where(Contact.import_id == import_id, Contact.blocked_at.is_(None))
+    ).where(Contact.import_id == import_id, visible())
     row = session.execute(created).one()
     return Undoing(*row, updated=_count_updated(session, import_id))
 
@@ -136,9 +136,7 @@ def undo(session: Session, import_id: int) -> Undoing:
     done = imports.get(session, import_id)
     _check(done)
     told = foresee(session, import_id)
-    mine = sa.select(Contact.id).where(
-        Contact.import_id == import_id, Contact.blocked_at.is_(None), ~_is_in_a_send(), ~_is_changed(import_id)
-    )
+    mine = sa.select(Contact.id).where(Contact.import_id == import_id, visible(), ~_is_in_a_send(), ~_is_changed(import_id))
     ids = list(session.scalars(mine))
     for start in range(0, len(ids), BATCH):
         _remove(session, ids[start : start + BATCH], import_id)

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from crm.database import contains
 from crm.mailing import consent_requests
@@ -195,9 +195,17 @@ def _consent_request(_: str, told: Told) -> sa.ColumnElement[bool]:
     return sa.func.coalesce(_answer(), "").in_(told)
 
 
+def _of_person(link: Any, *chosen: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """As `_exists`, of the person or of a record that was joined into theirs."""
+    joined = aliased(Contact)
+    theirs = sa.select(joined.merged_into_id).join_from(joined, link.class_, link == joined.id)
+    theirs = theirs.where(joined.merged_into_id.is_not(None), *chosen).correlate(None)
+    return sa.or_(_exists(link, *chosen), Contact.id.in_(theirs))
+
+
 def _sent(*chosen: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Whether the server accepted a mail to the person."""
-    return _exists(Delivery.contact_id, Delivery.state == DeliveryState.SENT, *chosen)
+    return _of_person(Delivery.contact_id, Delivery.state == DeliveryState.SENT, *chosen)
 
 
 def _last_written(test: str, told: Told) -> sa.ColumnElement[bool]:
@@ -219,13 +227,13 @@ def _received(_: str, told: Told) -> sa.ColumnElement[bool]:
 def _sent_in(_: str, told: Told) -> sa.ColumnElement[bool]:
     """Whoever was sent it, and whoever may have been: a correction must reach both."""
     states = (DeliveryState.SENT, DeliveryState.IN_DOUBT)
-    return _exists(Delivery.contact_id, Delivery.send_id.in_(told), Delivery.state.in_(states))
+    return _of_person(Delivery.contact_id, Delivery.send_id.in_(told), Delivery.state.in_(states))
 
 
 def _imported(_: str, told: Told) -> sa.ColumnElement[bool]:
     """Whoever an import created or completed."""
     changed = (RowStatus.CREATED, RowStatus.UPDATED)
-    return _exists(ImportRow.contact_id, ImportRow.import_id.in_(told), ImportRow.status.in_(changed))
+    return _of_person(ImportRow.contact_id, ImportRow.import_id.in_(told), ImportRow.status.in_(changed))
 
 
 def _text(_: str, told: Told) -> sa.ColumnElement[bool]:

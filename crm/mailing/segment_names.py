@@ -15,7 +15,7 @@ from crm.mailing.segment_values import Value
 from crm.people import places
 from crm.people.gazetteer import gazetteer
 from crm.people.gazetteer import key as region_key
-from crm.people.models import City, Contact, Import, Language, LeaderSector, Organization, Purpose, Tag
+from crm.people.models import City, Contact, Import, Language, LeaderSector, Organization, Purpose, Tag, visible
 from crm.people.organizations import organization_key
 from crm.people.tags import tag_key
 
@@ -93,7 +93,7 @@ def _in_order(options: Iterable[tuple[Value, str]]) -> list[tuple[Value, str]]:
 
 
 def _distinct(session: Session, column: Any) -> list[Any]:
-    statement = sa.select(column).where(column.is_not(None), column != "", Contact.blocked_at.is_(None))
+    statement = sa.select(column).where(column.is_not(None), column != "", visible())
     return list(session.scalars(statement.distinct().limit(OPTION_LIMIT)))
 
 
@@ -131,7 +131,7 @@ def region_options(session: Session) -> list[tuple[Value, str]]:
     rows = session.execute(
         sa.select(City.region, City.country)
         .join(Contact, Contact.city_id == City.id)
-        .where(City.region != "", Contact.blocked_at.is_(None))
+        .where(City.region != "", visible())
         .distinct()
     )
     return _in_order((f"{region}, {country}", f"{region} ({places.country_name(country)})") for region, country in rows)
@@ -159,7 +159,7 @@ def city_options(session: Session) -> list[tuple[Value, str]]:
     rows = session.execute(
         sa.select(City.id, City.name, City.region, City.country)
         .join(Contact, Contact.city_id == City.id)
-        .where(Contact.blocked_at.is_(None))
+        .where(visible())
         .distinct()
     )
     return _in_order(
@@ -169,9 +169,7 @@ def city_options(session: Session) -> list[tuple[Value, str]]:
 
 
 def zone_options(session: Session) -> list[tuple[Value, str]]:
-    rows = session.scalars(
-        sa.select(City.zone).join(Contact, Contact.city_id == City.id).where(Contact.blocked_at.is_(None)).distinct()
-    )
+    rows = session.scalars(sa.select(City.zone).join(Contact, Contact.city_id == City.id).where(visible()).distinct())
     return _in_order((zone, zone) for zone in rows)
 
 

@@ -120,9 +120,11 @@ def _countries(session: Session, ids: Sequence[int]) -> dict[int, int]:
 
 
 def reached(period: Period) -> sa.Select[int]:
-    """The ids of the different people whose mail of a send of the period the server accepted."""
+    """The ids of the different people whose mail of a send of the period the server accepted; records that were joined are one."""
     return (
-        sa.select(Delivery.contact_id)
+        sa.select(sa.func.coalesce(Contact.merged_into_id, Contact.id))
+        .select_from(Delivery)
+        .join(Contact, Contact.id == Delivery.contact_id)
         .join(Send, Send.id == Delivery.send_id)
         .where(Delivery.state == DeliveryState.SENT, Send.started_at >= period.begins, Send.started_at < period.ends)
         .distinct()

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from crm.mailing.campaigns import materials_of
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
+from crm.people.models import Contact
 
 MOST = 2_000
 """Newest campaigns and sends that are looked through: years of work, and still a few milliseconds."""
@@ -50,8 +51,9 @@ def _accepted(session: Session, send_ids: Sequence[int]) -> dict[int, int]:
 
 
 def _people(session: Session, send_ids: Sequence[int]) -> int:
-    distinct = sa.func.count(Delivery.contact_id.distinct())
-    return session.scalar(sa.select(distinct).where(Delivery.send_id.in_(send_ids), _IS_SENT)) or 0
+    person = sa.func.coalesce(Contact.merged_into_id, Contact.id)
+    counted = sa.select(sa.func.count(person.distinct())).join_from(Delivery, Contact, Contact.id == Delivery.contact_id)
+    return session.scalar(counted.where(Delivery.send_id.in_(send_ids), _IS_SENT)) or 0
 
 
 _IS_SENT = Delivery.state == DeliveryState.SENT

@@ -209,17 +209,24 @@ def _back_language(session: Session, before: Changed, done: BulkAction) -> int:
 
 def _block(session: Session, ids: Sequence[int], _value: str, _account_id: int) -> Changed:
     now = clock.now()
-    _set(session, ids, blocked_at=now)
+    _set(session, [*ids, *session.scalars(_joined_into(ids).where(Contact.blocked_at.is_(None)))], blocked_at=now)
     _note(session, ids, {}, {one: {"blocked_at": [None, now.isoformat()]} for one in ids}, touched=False)
     return dict.fromkeys(ids, now.isoformat())
 
 
 def _back_block(session: Session, before: Changed, _done: BulkAction) -> int:
     asked = sa.select(Contact.id, Contact.blocked_at).where(Contact.id.in_(before), Contact.blocked_at.is_not(None))
-    back = [number for number, at in session.execute(asked) if at is not None and at.isoformat() == before[number]]
-    _set(session, back, blocked_at=None)
+    rows = session.execute(asked).all()
+    back = [number for number, at in rows if at is not None and at.isoformat() == before[number]]
+    since = {at for number, at in rows if number in back}
+    _set(session, [*back, *session.scalars(_joined_into(back).where(Contact.blocked_at.in_(since)))], blocked_at=None)
     _note(session, back, {}, {one: {"blocked_at": [before[one], None]} for one in back}, touched=False)
     return len(back)
+
+
+def _joined_into(ids: Sequence[int]) -> sa.Select[int]:
+    """The records that were joined into those of some people."""
+    return sa.select(Contact.id).where(Contact.merged_into_id.in_(ids))
 
 
 def _set(session: Session, ids: Sequence[int], **values: object) -> None:

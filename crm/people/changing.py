@@ -43,11 +43,12 @@ def apply(session: Session, contact: Contact, told: dict[str, Any]) -> None:
         _change_post(session, contact, told)
     if session.new or any(session.is_modified(row) for row in session.dirty):
         session.flush()
-        _refresh(contact)
+        refresh(contact)
         session.flush()
 
 
-def _refresh(contact: Contact) -> None:
+def refresh(contact: Contact) -> None:
+    """Write anew what is derived of a loaded contact: how it is ordered and found."""
     names = (contact.given_names, contact.first_surname, contact.second_surname, contact.preferred_name)
     posts = [post.organization.name for post in contact.posts if post.until is None]
     contact.sort_key = order_key(contact.given_names, contact.first_surname, contact.second_surname)

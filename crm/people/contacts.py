@@ -1,6 +1,6 @@
 """Contacts: the people of the Red, one by one and in lists. Many at once come in through `taking_in.py`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, selectinload
@@ -8,8 +8,8 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.orm.interfaces import ORMOption
 
 from crm.database import keyset_page
-from crm.errors import Conflict, NotFound
-from crm.people import changing
+from crm.errors import Conflict, CrmError, Gone, NotFound
+from crm.people import changing, duplicates
 from crm.people.addresses import address_key as address_key
 from crm.people.addresses import mask_address as mask_address
 from crm.people.addresses import read_address
@@ -17,6 +17,7 @@ from crm.people.consent import active_addresses, address_state, last_words, mail
 from crm.people.consent import record as record_consent
 from crm.people.merging import NAMES
 from crm.people.models import Contact, EmailAddress, Post, RowStatus
+from crm.people.models import visible as visible
 from crm.people.names import display_name, list_name
 from crm.people.places import city_for, place_of
 from crm.people.schemas import CityOut, ConsentOut, ContactIn, ContactOut, ContactPatch, EmailOut
@@ -26,10 +27,8 @@ from crm.people.taking_in import take_in as take_in
 from crm.people.taking_in import take_in_as_new
 from crm.people.taking_in import take_in_many as take_in_many
 
-
-def visible() -> ColumnElement[bool]:
-    """Contacts that exist for everyone: those that are not blocked."""
-    return Contact.blocked_at.is_(None)
+TELLING = frozenset({*NAMES, "preferred_name", "emails", "phone", "city", "country"})
+"""Fields of a change that duplicates are told by."""
 
 
 def whole() -> Sequence[ORMOption]:
@@ -55,18 +54,20 @@ def create(session: Session, data: ContactIn) -> Contact:
 
 
 def get(session: Session, contact_id: int) -> Contact:
-    """A person with all that `to_out` shows; NotFound(contact_not_found), also when blocked."""
+    """A person with all that `to_out` shows; NotFound(contact_not_found), also when blocked.
+
+    Gone(contact_joined), with ``kept_id``, for a record that was joined into another.
+    """
     statement = select(Contact).where(Contact.id == contact_id, visible()).options(*whole())
     found = session.scalar(statement.execution_options(populate_existing=True))
     if found is None:
-        raise NotFound("contact_not_found")
+        raise _missing(session, contact_id)
     return found
 
 
-def names_of(session: Session, ids: Iterable[int | None]) -> dict[int, str]:
-    """The whole names of people, by id; those who are not there are left out."""
-    wanted = select(Contact).where(Contact.id.in_({number for number in ids if number is not None}))
-    return {contact.id: display_name(contact) for contact in session.scalars(wanted)}
+def _missing(session: Session, contact_id: int) -> CrmError:
+    kept_id = session.scalar(select(Contact.merged_into_id).where(Contact.id == contact_id, Contact.blocked_at.is_(None)))
+    return Gone("contact_joined", kept_id=kept_id) if kept_id is not None else NotFound("contact_not_found")
 
 
 def change(session: Session, contact_id: int, data: ContactPatch, *, version: int | None = None) -> Contact:
@@ -86,6 +87,8 @@ def change(session: Session, contact_id: int, data: ContactPatch, *, version: in
         changing.apply(session, contact, told)
     except StaleDataError as error:
         raise Conflict("contact_changed") from error
+    if told.keys() & TELLING:
+        duplicates.compare(session, [contact_id])
     for said in told.get("consents") or ():
         record_consent(session, contact_id, said, source=source_of(session))
     session.expire(contact)
@@ -101,7 +104,7 @@ def settle_city(session: Session, contact_id: int, geoname_id: int) -> Contact:
     city = city_for(session, place)
     if contact.city_id != city.id:
         contact.city, contact.city_id, contact.city_as_typed, contact.country = city, city.id, None, city.country
-        session.flush()
+        duplicates.compare(session, [contact_id])
     return contact
 
 

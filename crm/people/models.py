@@ -139,6 +139,8 @@ class Contact(Tracked, Base):
     """Names, active addresses and posts folded by `database.search_key`, so that one condition searches them all."""
     blocked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """Bloqueo: out of every list and send until it is erased (the step before supresión)."""
+    merged_into_id: Mapped[int | None] = mapped_column(sa.ForeignKey("contact.id"), index=True)
+    """The record that this one was joined into, at the end of the chain: out of every list and send, its history told there."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime, default=clock.now, onupdate=clock.now, info={"derived": True})
     version: Mapped[int] = mapped_column(default=1, info={"derived": True})
@@ -154,6 +156,16 @@ class Contact(Tracked, Base):
 
     __table_args__ = (sa.Index("ix_contact_sort_key_id", "sort_key", "id"),)
     __mapper_args__ = {"version_id_col": version}
+
+
+def visible() -> sa.ColumnElement[bool]:
+    """Contacts that exist for everyone: neither blocked nor joined into another record."""
+    return sa.and_(Contact.blocked_at.is_(None), Contact.merged_into_id.is_(None))
+
+
+def unblocked() -> sa.ColumnElement[bool]:
+    """Records whose data may be told, those joined into another too: what they received is told by their name."""
+    return Contact.blocked_at.is_(None)
 
 
 class EmailAddress(Tracked, Base):

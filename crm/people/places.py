@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from crm.database import insert_new, keyset_page, search_key
 from crm.people.countries import country_code, country_codes, country_name
 from crm.people.gazetteer import Hit, Place, city_key, gazetteer, key
-from crm.people.models import City, Contact
+from crm.people.models import City, Contact, visible
 
 __all__ = [
     "Located",
@@ -312,7 +312,7 @@ def count_places(session: Session, condition: sa.ColumnElement[bool] | None = No
     """
     statement = sa.select(
         sa.func.count(Contact.id), sa.func.count(Contact.city_id.distinct()), sa.func.count(Contact.country.distinct())
-    ).where(Contact.blocked_at.is_(None))
+    ).where(visible())
     if condition is not None:
         statement = statement.where(condition)
     people, cities, countries = session.execute(statement).one()
@@ -322,7 +322,7 @@ def count_places(session: Session, condition: sa.ColumnElement[bool] | None = No
 def waiting_places(session: Session, *, cursor: str | None = None, limit: int = 50) -> tuple[list[Waiting], str | None]:
     """People who are not blocked and whose city waits for review, by id, and the cursor of the next page."""
     columns: list[Any] = [Contact.id, Contact.city_as_typed, Contact.country]
-    waits = [Contact.blocked_at.is_(None), Contact.city_id.is_(None), Contact.city_as_typed.is_not(None)]
+    waits = [visible(), Contact.city_id.is_(None), Contact.city_as_typed.is_not(None)]
     statement = sa.select(*columns).where(*waits)
     rows, following = keyset_page(session, statement, [Contact.id], cursor=cursor, limit=limit)
     return [

@@ -89,6 +89,7 @@ def _by_retired_hash(session: Session, hashes: set[str]) -> dict[str, int]:
 def _by_name(session: Session, keys: set[str]) -> dict[str, list[int]]:
     active = sa.select(EmailAddress.id).where(EmailAddress.contact_id == Contact.id, EmailAddress.retired_at.is_(None))
     found = sa.select(Contact.sort_key, Contact.id).where(Contact.sort_key.in_(keys), ~active.exists()).order_by(Contact.id)
+    found = found.where(Contact.merged_into_id.is_(None))
     grouped: dict[str, list[int]] = {}
     for key, contact_id in session.execute(found) if keys else ():
         grouped.setdefault(key, []).append(contact_id)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from crm import history
 from crm.database import contains, insert_new, keyset_page, search_key
 from crm.errors import NotFound
-from crm.people.models import Contact, Tag, contact_tag
+from crm.people.models import Contact, Tag, contact_tag, visible
 from crm.people.schemas import TagOut
 
 KEY_LENGTH = 80
@@ -62,7 +62,7 @@ def find(
     carried = (
         sa.select(sa.func.count())
         .select_from(contact_tag.join(Contact.__table__, Contact.id == contact_tag.c.contact_id))
-        .where(contact_tag.c.tag_id == Tag.id, Contact.blocked_at.is_(None))
+        .where(contact_tag.c.tag_id == Tag.id, visible())
         .correlate(Tag)
         .scalar_subquery()
     )

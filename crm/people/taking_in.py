@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from crm.database import keys_of
 from crm.errors import InvalidInput
+from crm.people import duplicates
 from crm.people.addresses import Address, read_address
-from crm.people.likeness import folded_names, spellings
 from crm.people.merging import REPLACING, Person, Row, Rules, Spot, grants_mail, merge
-from crm.people.models import City, Contact, RowStatus, SuppressionReason
+from crm.people.models import City, RowStatus, SuppressionReason
 from crm.people.names import names_agree, same_names
 from crm.people.places import Whereabouts, cities_for, locate
 from crm.people.schemas import ContactIn, Taken
@@ -25,8 +25,6 @@ from crm.people.writing import write_people
 NOBODY_LEFT: frozenset[SuppressionReason] = frozenset()
 BATCH = 1000
 """Rows that are looked up and written together."""
-KEYS_ASKED = 10_000
-"""Spellings of names in one question."""
 
 
 def take_in(session: Session, data: ContactIn) -> Taken:
@@ -134,28 +132,19 @@ def _take_batch(
 ) -> list[Taken]:
     results = [_refused(row) if isinstance(row, str) else _take(known, row, places, rules) for row in batch]
     write_people(session, known.people, import_id=import_id, suppressed=known.reasons.keys())
-    if import_id is not None:
-        _note_namesakes(session, [result for result in results if result.status is RowStatus.CREATED])
+    alike = duplicates.compare(session, {one.id for one in known.people if one.id is not None and _tells_more(one)})
+    for result in results:
+        if result.status is RowStatus.CREATED and result.person is not None and result.person.id in alike:
+            result.warnings.append("possible_duplicate")
     return [result.taken() for result in results]
 
 
-def _note_namesakes(session: Session, created: Sequence["_Result"]) -> None:
-    """Warn of who came in beside a person of the same names and city under another address: perhaps the same, never joined by
-    itself."""
-    told = {one.person.id: one for one in created if one.person is not None and one.person.city_id is not None}
-    mine = session.scalars(sa.select(folded_names).where(Contact.id.in_(told), folded_names != "")).all()
-    keys = sorted({key for names in mine for key in spellings(names)})
-    groups: dict[tuple[str, int], list[int]] = {}
-    for start in range(0, len(keys), KEYS_ASKED):
-        # By the index of the names alone: their values, and no city, lest a planner think of another way.
-        alike = sa.select(Contact.id, folded_names, Contact.city_id).where(Contact.sort_key.in_(keys[start : start + KEYS_ASKED]))
-        for contact_id, names, city_id in session.execute(alike.where(Contact.blocked_at.is_(None))):
-            if city_id is not None:
-                groups.setdefault((names, city_id), []).append(contact_id)
-    for ids in groups.values():
-        for contact_id in ids if len(ids) > 1 else ():
-            if contact_id in told:
-                told[contact_id].warnings.append("possible_duplicate")
+_COMPARED = frozenset({"given_names", "first_surname", "second_surname", "preferred_name", "phone", "city_id", "city_as_typed"})
+
+
+def _tells_more(person: Person) -> bool:
+    """Whether a person is new, or what duplicates are told by has changed."""
+    return not person.before or bool(person.new_addresses) or not _COMPARED.isdisjoint(person.changed_columns)
 
 
 def _take(known: Known, row: Row, places: _Places, rules: Rules) -> _Result:

@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from crm.database import Database
+from crm.mailing import joining
+from tests.people.factories import contact
+
 ANA = {
     "given_names": "Ana",
     "first_surname": "Núñez",
@@ -171,3 +175,12 @@ def test_finds_cities_and_tags(network: TestClient) -> None:
     listed = network.get("/tags").json()["items"]
     assert [(item["name"], item["contacts"]) for item in listed] == [("Foro", 1), ("taller", 1)]
     assert [item["name"] for item in network.get("/tags", params={"q": "TALL"}).json()["items"]] == ["taller"]
+
+
+def test_a_joined_contact_is_gone_and_tells_which_is_kept(tool: TestClient, database: Database) -> None:
+    with database.session() as session:
+        kept, joined = (contact(session, number).id for number in (1, 2))
+        joining.join(session, kept, joined, {})
+    for answer in (tool.get(f"/contacts/{joined}"), tool.patch(f"/contacts/{joined}", json={"phone": None})):
+        assert (answer.status_code, answer.json()["code"], answer.json()["kept_id"]) == (410, "contact_joined", kept)
+    assert "kept_id" not in tool.get("/contacts/999999").json()

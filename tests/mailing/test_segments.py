@@ -15,6 +15,7 @@ from crm import clock
 from crm.database import Database
 from crm.errors import SENTENCES, Conflict, InvalidInput, NotFound
 from crm.mailing import segment_words, segments
+from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, ContentClass, Delivery, DeliveryState, Send, SendMode
 from crm.mailing.segment_fields import FIELDS
 from crm.mailing.segment_rules import CONDITION_LIMIT, DEPTH_LIMIT, LIST_LIMIT, conditions_of, to_json
@@ -143,6 +144,8 @@ FOUND: list[tuple[str, str, object, str]] = [
     ("mail_state", "in", ["ok", "no_address"], "Ana Celia Fidel"),
     ("mail_state", "is", "unsubscribed", "Gil"),
     ("mail_state", "is_not", "no_consent", "Ana Celia Fidel Gil"),
+    ("consent_request", "in", ["not_asked", "silent"], "Beto Dora Eva ?"),
+    ("consent_request", "is", "granted", ""),
     ("last_written", "is", "never", "Celia Dora Eva Fidel Gil ?"),
     ("last_written", "is_not", "never", "Ana Beto"),
     ("last_written", "within_days", 30, "Ana"),
@@ -356,6 +359,7 @@ VALUES: dict[str, list[Any]] = {
     "language": ["es", "en"],
     "consent": ["newsletter", "electoral_information", "civic_education"],
     "mail_state": list(consent.MAIL_STATES),
+    "consent_request": list(Answer),
     "last_written": ["never"],
     "received": [1, 2],
     "sent_in": [1, 2],

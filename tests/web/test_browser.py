@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
@@ -26,8 +27,11 @@ from crm.mailing.segment_schemas import SegmentIn
 from crm.outreach import materials
 from crm.outreach.models import MaterialKind
 from crm.outreach.schemas import MaterialIn
-from crm.people import privacy_notices, uploads
+from crm.people import comparing, privacy_notices, uploads
+from crm.people.duplicate_models import DuplicatePair
+from crm.people.evidence import Grade, Reason
 from crm.people.imports import Layout
+from crm.people.models import Contact
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
 from tests.chromium import chromium
@@ -76,6 +80,7 @@ class Site:
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",
             "/importar", "/importar/1", "/importar/2", "/importar/3", "/importar/3/filas", "/importar/3/filas?estado=refused",
             "/importar/3/filas/5",
+            "/duplicados", "/duplicados/1", "/duplicados?grado=aparte",
             "/no-existe", "/p/baja/desconocido", "/p/consentimiento/desconocido", "/p/aviso/2027-1",
         ]  # fmt: skip
 
@@ -103,6 +108,9 @@ def lists(database: Database) -> None:
     tag = {"field": "tag", "op": "in", "value": ["Taller"]}
     shown = {"all": [country, {"any": [tag, {"field": "city", "op": "in", "value": [1, 3]}]}, {"not": {"any": [tag]}}]}
     with database.session() as session:
+        reasons = [Reason.OTHER_DOMAIN, Reason.MISSING_SURNAME, Reason.OTHER_CITY]
+        comparing.write_keys(session, comparing.records(session, list(session.scalars(sa.select(Contact.id)))))
+        session.add(DuplicatePair(low_id=7, high_id=8, score=4.2, grade=Grade.PROBABLE, reasons=reasons))
         segments.create(session, SegmentIn(name="Norteamérica con taller", rule=shown))
         segments.create(session, SegmentIn(name="Regla profunda", rule={"any": [{"all": [country, {"any": [tag, country]}]}]}))
         for name in ("nueva.csv", "revisada.csv", "hecha.csv"):
@@ -294,7 +302,7 @@ def test_finds_people_alike_while_one_types_and_keeps_what_was_typed(browser: Br
     page.goto("/personas/nueva")
     for field, name in zip(("#given_names", "#first_surname", "#second_surname"), names, strict=True):
         page.fill(field, name)
-    expect(page.locator("#alike")).to_contain_text("tiene el mismo nombre y apellidos")
+    expect(page.locator("#alike")).to_contain_text("tienen el mismo nombre")
     assert visit.axe() == []
     page.keyboard.press("Enter")
     expect(page.locator("#question-title")).to_be_visible()
