@@ -22,7 +22,7 @@ from crm import clock
 from crm.database import Database, insert_many, keyset_page, refresh_statistics
 from crm.errors import Conflict, CrmError, InvalidInput, NotFound
 from crm.history import SYSTEM, Actor
-from crm.people import consent
+from crm.people import consent, duplicates
 from crm.people.columns import HEADER_WITHIN, Built, Columns, build, fed_by, forbidden, header_at, is_somebody, limit_of, match
 from crm.people.merging import Rules
 from crm.people.models import Import, ImportRow, ImportState, Purpose, RowStatus
@@ -30,6 +30,9 @@ from crm.people.schemas import ConsentIn, Taken
 from crm.people.spreadsheets import Row, Source, open_spreadsheet
 from crm.people.taking_in import take_in_many
 
+COMPARED_AT_ONCE = 2_000
+"""Rows of a list that are compared with everybody as they come in, which is told beside each: an office's list. Those of a longer
+one are compared afterwards, by a job, since comparing takes three times what taking in does."""
 BATCH = 1_000
 """Rows of one transaction: short enough that nobody waits for it, long enough that its commit costs little."""
 
@@ -147,7 +150,8 @@ def check(database: Database, source: Source, file_name: str, *, basis: Basis | 
         tried = _new_import(session, accepted, file_name, stated(basis, layout))
         for batch in _batches(accepted.rows):
             with _collector_at_rest():
-                taken = _take(session, accepted.columns, batch, consents, tried)
+                compares = told.counts.total() < COMPARED_AT_ONCE
+                taken = _take(session, accepted.columns, batch, consents, tried, compares=compares)
                 _write(session, tried.id, taken)
             told.add(taken)
     return Checked(told.rows, told.coded, {status.value: told.counts[status] for status in RowStatus}, accepted.columns)
@@ -250,11 +254,14 @@ def run(
     for batch in _batches(islice(accepted.rows, done, None)):
         with _collector_at_rest(), database.session(actor=actor, why=reason) as session:
             _claim(session, import_id, done, len(batch))
-            _write(session, import_id, _take(session, accepted.columns, batch, consents, started))
+            compares = done < COMPARED_AT_ONCE
+            _write(session, import_id, _take(session, accepted.columns, batch, consents, started, compares=compares))
         done += len(batch)
         if progress:
             progress(done)
     with database.session(actor=actor, why=reason) as session:
+        if done > COMPARED_AT_ONCE:
+            duplicates.ask_for_all(session)
         return _finish(session, import_id, done)
 
 
@@ -391,11 +398,17 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 def _take(
-    session: Session, columns: Columns, batch: Sequence[Row], consents: Sequence[ConsentIn], started: Import
+    session: Session,
+    columns: Columns,
+    batch: Sequence[Row],
+    consents: Sequence[ConsentIn],
+    started: Import,
+    *,
+    compares: bool = True,
 ) -> list[RowResult]:
     built = [build(columns, cells, consents) for _, cells in batch]
     rows = [row.data for row in built if row.data]
-    taken = iter(take_in_many(session, rows, import_id=started.id, rules=Rules.told(started.rules)))
+    taken = iter(take_in_many(session, rows, import_id=started.id, rules=Rules.told(started.rules), compares=compares))
     return [
         _result(columns, number, cells, row, next(taken) if row.data else None)
         for (number, cells), row in zip(batch, built, strict=True)

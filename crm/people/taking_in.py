@@ -33,7 +33,12 @@ def take_in(session: Session, data: ContactIn) -> Taken:
 
 
 def take_in_many(
-    session: Session, rows: Sequence[ContactIn], *, import_id: int | None = None, rules: Rules = REPLACING
+    session: Session,
+    rows: Sequence[ContactIn],
+    *,
+    import_id: int | None = None,
+    rules: Rules = REPLACING,
+    compares: bool = True,
 ) -> list[Taken]:
     """Add or complete people, in the order of the rows; a second identical call writes nothing.
 
@@ -41,7 +46,7 @@ def take_in_many(
     empty.
     Refused rows say why: address_invalid, address_of_other_person (its name is clearly another, or its addresses are of
     several people), suppressed (the person left, or is blocked). Raises Unavailable(suppression_key_missing): without that key
-    nobody who left would be known.
+    nobody who left would be known. With ``compares`` whoever may be somebody else is told (possible_duplicate).
     """
     check_suppression_key(session)
     session.flush()
@@ -54,7 +59,7 @@ def take_in_many(
         known = look_up(session, [row for row in batch if isinstance(row, Row)], import_id=import_id)
         for person in known.people:
             person.is_told = person.is_told or person.id in told
-        taken += _take_batch(session, batch, known, places, import_id, rules)
+        taken += _take_batch(session, batch, known, places, import_id, rules, compares=compares)
         told |= {person.id for person in known.people if person.is_told and person.id is not None}
     return taken
 
@@ -69,7 +74,7 @@ def take_in_as_new(session: Session, data: ContactIn) -> Taken:
     known = Known()
     if isinstance(row, Row):
         judge(session, known, row.hashes)
-    return _take_batch(session, [row], known, places, None, REPLACING)[0]
+    return _take_batch(session, [row], known, places, None, REPLACING, compares=True)[0]
 
 
 class _Places:
@@ -128,10 +133,19 @@ def _read_row(session: Session, data: ContactIn) -> Row | str:
 
 
 def _take_batch(
-    session: Session, batch: list[Row | str], known: Known, places: _Places, import_id: int | None, rules: Rules
+    session: Session,
+    batch: list[Row | str],
+    known: Known,
+    places: _Places,
+    import_id: int | None,
+    rules: Rules,
+    *,
+    compares: bool,
 ) -> list[Taken]:
     results = [_refused(row) if isinstance(row, str) else _take(known, row, places, rules) for row in batch]
     write_people(session, known.people, import_id=import_id, suppressed=known.reasons.keys())
+    if not compares:
+        return [result.taken() for result in results]
     alike = duplicates.compare(session, {one.id for one in known.people if one.id is not None and _tells_more(one)})
     for result in results:
         if result.status is RowStatus.CREATED and result.person is not None and result.person.id in alike:
