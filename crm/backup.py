@@ -180,7 +180,7 @@ def ask_daily(session: Session) -> None:
             ask(session)
     elif last.state is not BackupState.WAITING:
         wait = AGAIN_AFTER if last.state is BackupState.FAILED else DAY
-        if clock.now() - last.asked_at >= wait:
+        if not timedelta() <= clock.now() - last.asked_at < wait:  # one of the future: the clock was wrong then
             ask(session)
 
 
@@ -297,7 +297,8 @@ def _trouble(session: Session, good: Backup | None, last: Backup | None) -> Trou
     if good is None:
         first = session.scalar(sa.select(sa.func.min(Contact.created_at)))
         return Trouble.NEVER if first is not None and clock.now() - first > OLD_AFTER else None
-    return Trouble.OLD if good.finished_at and clock.now() - good.finished_at > OLD_AFTER else None
+    since = clock.now() - good.finished_at if good.finished_at else timedelta()
+    return None if -timedelta(hours=1) <= since <= OLD_AFTER else Trouble.OLD
 
 
 def recent(session: Session, most: int = 10) -> list[Backup]:

@@ -1,6 +1,7 @@
 """Tables as files that a spreadsheet opens: CSV and XLSX, in which no cell is ever a formula."""
 
 import csv
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from io import BytesIO, StringIO
@@ -11,6 +12,7 @@ FORMULA_SIGNS = "=+-@\t\r"
 """A cell of text that begins with one of these would be run by a spreadsheet (CWE-1236)."""
 GUARD = "'"
 """Put before such a cell in a CSV; a list that comes in again loses it: see `unguarded`."""
+_UNSEEN = " \u00a0\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\n"
 CSV_TYPE = "text/csv; charset=utf-8"
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -20,7 +22,7 @@ Cell = str | int | date | None
 def csv_file(headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     """A CSV (RFC 4180) in UTF-8 with the mark by which Excel knows it; numbers stay numbers, dates are ISO."""
     text = StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
+    writer = csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow([_safe(header) for header in headers])
     writer.writerows([_safe(cell) for cell in row] for row in rows)
     return text.getvalue().encode("utf-8-sig")
@@ -30,18 +32,24 @@ def _safe(cell: Cell) -> str | int:
     if isinstance(cell, int):
         return cell
     text = "" if cell is None else cell.isoformat() if isinstance(cell, date) else cell
-    return GUARD + text if text.startswith(tuple(FORMULA_SIGNS)) else text
+    return GUARD + text if _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet might run it: by its first sign that is seen, a full-width one too."""
+    seen = unicodedata.normalize("NFKC", text[:40]).lstrip(_UNSEEN)
+    return (seen[:1] in FORMULA_SIGNS and seen != "") or (text[:1] in FORMULA_SIGNS and text != "")
 
 
 def unguarded(cell: str) -> str:
     """A cell as it was before `csv_file` made it safe."""
-    return cell[1:] if cell[:1] == GUARD and cell[1:2] and cell[1] in FORMULA_SIGNS else cell
+    return cell[1:] if cell[:1] == GUARD and _is_formula(cell[1:]) else cell
 
 
 def xlsx_file(title: str, headers: Sequence[str], rows: Iterable[Sequence[Cell]]) -> bytes:
     """A workbook of one sheet, its header frozen and with filters. Texts are texts, whatever they begin with."""
     body = BytesIO()
-    options = {"strings_to_urls": False, "strings_to_formulas": False, "strings_to_numbers": False, "in_memory": True}
+    options = {"strings_to_urls": False, "strings_to_formulas": False, "strings_to_numbers": False, "constant_memory": True}
     with xlsxwriter.Workbook(body, options) as book:
         book.set_properties({"title": title})
         day = book.add_format({"num_format": "yyyy-mm-dd"})

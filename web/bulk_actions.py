@@ -221,7 +221,10 @@ def take_out(request: Request, session: SessionOf, form: Posted) -> Response:
     if not typed["prueba"] or len(typed["prueba"]) > PROOF_LENGTH:
         wrong["prueba"] = "Escriba cómo consta: llamada, carta, correo, con fecha y hora si las sabe."
     reason = NEVER_AGAIN.get(typed["motivo"], SuppressionReason.UNSUBSCRIBED)
-    told = pasted_addresses.look(session, typed["direcciones"], reason)
+    try:
+        told = pasted_addresses.look(session, typed["direcciones"], reason)
+    except InvalidInput as error:
+        return _leaving_page(request, session, typed, wrong={"direcciones": error.sentence}, status=422)
     fresh = [one for one in told if one.is_valid and not one.has_left]
     if not any(one.is_valid for one in told):
         wrong["direcciones"] = "No hay ninguna dirección de correo en lo que pegó. Revise que tengan la forma nombre@dominio."

@@ -17,9 +17,10 @@ from crm.people import exports
 from crm.people.contacts import visible
 from crm.people.exports import Format
 from crm.people.models import Contact
+from crm.staff.rights import Right
 from web.asked import text_of, whole_number
 from web.bulk_actions import Chosen
-from web.contact_list import Filter
+from web.contact_list import Filter, condition
 from web.dependencies import Posted, SessionOf, ViewerOf
 from web.pages import Viewer, page
 from web.words import DELIVERY_STATES, reason_words
@@ -48,10 +49,11 @@ class View:
         number = whole_number(query.get("envio", ""))
         if number:
             return cls._of_send(session, number, query)
+        if query.get("todas"):
+            told = Filter.read(query, finds_addresses=viewer.may(Right.VIEW_ADDRESSES))
+            return cls(condition(session, told), _filter_words(session, told), told.url())
         chosen = Chosen.read(session, query, viewer)
-        words = _filter_words(session, Filter.read(query)) if chosen.filter is not None else "Personas marcadas en Contactos"
-        back = "/contactos" + (f"?{chosen.filter}" if chosen.filter else "")
-        return cls(Contact.id.in_(chosen.ids) if chosen.ids else sa.false(), words, back)
+        return cls(Contact.id.in_(chosen.ids) if chosen.ids else sa.false(), "Personas marcadas en Contactos", "/contactos")
 
     @classmethod
     def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":

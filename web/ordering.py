@@ -140,7 +140,7 @@ def _hours(request: Request, session: Session, campaign: Campaign, chosen: Chose
 def _already(session: Session, campaign: Campaign) -> list[Any]:
     """The sends of this campaign, newest first: whoever sends again should know."""
     found, _ = sends.find(session, campaign_id=campaign.id, limit=3)
-    return [sends.to_out(session, send) for send in found if not send.was_taken_back]
+    return [sends.to_out(session, send) for send in found if not send.was_taken_back or send.may_have_left]
 
 
 # --- the test mail -------------------------------------------------------------------------------------------------------------
@@ -197,10 +197,14 @@ def check_links(request: Request, viewer: ViewerOf, campaign_id: CampaignId) -> 
     with database_of(request).session(write=False) as session:
         campaign = campaigns.get(session, campaign_id)
         links = link_checks.links_of(campaigns.content_of(campaign).variants)
-    checked = link_checks.check(links)
+    try:
+        checked, wrong = link_checks.check(links), {}
+    except CrmError as error:
+        checked, wrong = None, {"links-title": error.sentence}
     with database_of(request).session(write=False) as session:
         campaign = campaigns.get(session, campaign_id)
-        return _page(request, session, campaign, viewer, Chosen.read({}, sends.hour_kept(session, campaign_id)), checked=checked)
+        chosen = Chosen.read({}, sends.hour_kept(session, campaign_id))
+        return _page(request, session, campaign, viewer, chosen, checked=checked, wrong=wrong, status=409 if wrong else 200)
 
 
 # --- the order -----------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         wrong, status, period = error.sentence, 422, read_period({})
     found = sent_in_period.rows(session, period)
     people = sent_in_period.different_people(session, period)
+    viewer_is_kept_out = not viewer.may(Right.VIEW_ADDRESSES)
     context = {
         "period": period,
         "query": address("", **_query(period)),
@@ -80,10 +81,11 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         "states": STATES,
         "purposes": PURPOSES,
         "reason_words": reason_words,
-        "accepted": sum(row.accepted for row in found),
+        "accepted": None if viewer_is_kept_out and _any_hidden(found, viewer) else sum(row.accepted for row in found),
         "people": _shown(people, viewer),
         "wrong": wrong,
-        "hides": not viewer.may(Right.VIEW_ADDRESSES),
+        "hides": viewer_is_kept_out,
+        "small": sent_in_period.LEAST,
         "now": clock.now(),
     }
     return page(request, "sent_in_period/page.html", context, status=status)
@@ -102,6 +104,10 @@ def _presets() -> list[tuple[str, str]]:
 
 def _shown(people: int, viewer: Viewer) -> int | None:
     return people if viewer.may(Right.VIEW_ADDRESSES) else sent_in_period.hide_small([people], total_is_shown=False)[0]
+
+
+def _any_hidden(found: Sequence[SentRow], viewer: Viewer) -> bool:
+    return any(None in (*states.values(), *skipped.values()) for states, skipped in (_cells(row, viewer) for row in found))
 
 
 def _cells(row: SentRow, viewer: Viewer) -> tuple[dict[DeliveryState, int | None], dict[str, int | None]]:
@@ -137,7 +143,10 @@ def _line(row: SentRow, reasons: Sequence[str], viewer: Viewer) -> list[sheets.C
     states, skipped = _cells(row, viewer)
     figures: list[sheets.Cell] = [SMALL if cell is None else cell for cell in (states[state] for state, _ in STATES)]
     figures += [SMALL if cell is None else cell for cell in (skipped.get(name, 0) for name in reasons)]
-    return [row.on, row.campaign, row.subject, PURPOSES[row.purpose], row.people, row.countries, *figures]
+    whole: list[sheets.Cell] = [row.people, row.countries]
+    if not viewer.may(Right.VIEW_ADDRESSES):
+        whole = [SMALL if 0 < number < sent_in_period.LEAST else number for number in (row.people, row.countries)]
+    return [row.on, row.campaign, row.subject, PURPOSES[row.purpose], *whole, *figures]
 
 
 @router.get(HERE + "/personas")

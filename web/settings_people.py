@@ -20,8 +20,8 @@ HERE = "/ajustes/personas"
 ROLE_SENTENCES = {
     Role.READING: "Ve personas, campañas y resultados; las direcciones, con una parte oculta.",
     Role.EDITING: "Ve todo, también las direcciones, y edita personas, segmentos, materiales y borradores.",
-    Role.COORDINATION: "Todo lo de edición, y además importa listas y ordena envíos.",
-    Role.PRIVACY: "Ve todo y decide sobre consentimientos y bloqueos; no edita ni envía.",
+    Role.COORDINATION: "Todo lo de edición, y además importa y exporta listas y ordena envíos.",
+    Role.PRIVACY: "Ve todo, publica avisos de privacidad, decide sobre consentimientos y bloqueos y exporta; no edita ni envía.",
     Role.ADMINISTRATION: "Todo lo de coordinación, y además cuentas, claves de API y correo saliente.",
 }
 DONE = {

@@ -1,6 +1,7 @@
 """What every command needs: settings, the database, a transaction, and how errors and results are told."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,11 @@ FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Lee la contra
 
 
 def read_settings(**changes: Any) -> Settings:
-    """The settings of the environment; a sentence for each that is wrong, and exit code 2."""
+    """The settings of the environment; a sentence for each that is wrong, and exit code 2.
+
+    From here on whatever this process writes is read by its owner alone: databases, mails and backups hold personal data.
+    """
+    os.umask(0o077)
     try:
         return Settings(**{name: value for name, value in changes.items() if value is not None})
     except ValidationError as error:

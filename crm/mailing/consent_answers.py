@@ -13,7 +13,7 @@ from crm.mailing import deliveries, links
 from crm.mailing.models import Delivery, Outcome
 from crm.people import consent, privacy_notices
 from crm.people.addresses import mask_address
-from crm.people.models import Channel, ConsentState, Contact, Language, PrivacyNotice, Purpose
+from crm.people.models import Channel, ConsentState, Contact, EmailAddress, Language, PrivacyNotice, Purpose
 from crm.people.schemas import ConsentIn
 
 ASKED_FOR = (Purpose.ELECTORAL_INFORMATION, Purpose.CIVIC_EDUCATION, Purpose.EVENT_INVITATION, Purpose.NEWSLETTER)
@@ -31,6 +31,8 @@ class Asked:
     has_left: bool
     """They unsubscribed, or were blocked: a yes here does not bring them back."""
     notice: PrivacyNotice | None
+    is_stale: bool = False
+    """The address is no longer the person's: whoever reads it now is perhaps somebody else, and speaks for nobody."""
     way_out: str | None = None
     """The page that unsubscribes the same person."""
 
@@ -48,6 +50,7 @@ def peek(session: Session, token: str) -> Asked:
         False,
         _has_left(session, _person(session, delivery)),
         notice,
+        not _is_theirs(session, delivery),
         links.unsubscribe_path(keys_of(session), delivery.id),
     )
 
@@ -67,9 +70,9 @@ def accept(session: Session, token: str, version: str, *, network: str, agent: s
     asked = peek(session, token)
     number = links.delivery_of_consent(session, token)
     delivery = session.get(Delivery, number) if number else None
-    if delivery is None or delivery.address is None or asked.has_left:
+    if delivery is None or delivery.address is None or asked.has_left or asked.is_stale:
         return asked
-    shown = session.scalar(sa.select(PrivacyNotice).where(PrivacyNotice.version == version))
+    shown = session.scalar(sa.select(PrivacyNotice).where(PrivacyNotice.version == version)) if version.isprintable() else None
     if shown is None or privacy_notices.is_to_come(shown):
         raise Unavailable("notice_needed")
     person_id = _person(session, delivery)
@@ -83,6 +86,15 @@ def _person(session: Session, delivery: Delivery) -> int:
     """Whose delivery it is now: that of the record which theirs was joined into, if it was."""
     merged = session.scalar(sa.select(Contact.merged_into_id).where(Contact.id == delivery.contact_id))
     return merged or delivery.contact_id
+
+
+def _is_theirs(session: Session, delivery: Delivery) -> bool:
+    mine = sa.select(EmailAddress.id).where(
+        EmailAddress.contact_id == _person(session, delivery),
+        EmailAddress.suppression_hash == delivery.address_hash,
+        EmailAddress.retired_at.is_(None),
+    )
+    return session.scalar(sa.select(mine.exists())) or False
 
 
 def _record(session: Session, person_id: int, delivery: Delivery, version: str, network: str, agent: str) -> None:

@@ -61,8 +61,8 @@ def _times(requests: sa.Select[Any]) -> sa.ScalarSelect[int]:
 
 def skip_reason(reason: sa.ColumnElement[str | None]) -> sa.ColumnElement[str | None]:
     """The reason of `consent.skip_reason` for a request: who has any consent on record has answered, and nobody is asked too
-    often. A request of which nobody knows whether it left counts as made."""
-    requests, at = _requests(DeliveryState.SENT, DeliveryState.IN_DOUBT)
+    often. A request that is leaving, or of which nobody knows whether it left, counts as made."""
+    requests, at = _requests(DeliveryState.SENT, DeliveryState.IN_DOUBT, DeliveryState.SENDING)
     enough = sa.or_(_times(requests) >= REQUESTS_MOST, requests.where(at > clock.now() - REQUESTS_APART).exists())
     return sa.case(
         (reason == SkipReason.NO_CONSENT.value, SkipReason.ALREADY_ANSWERED.value),

@@ -18,7 +18,17 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.database import UtcDateTime, is_postgresql, json_pairs, json_values, keyset_page, placeholder, rows_in_one, written_out
+from crm.database import (
+    UtcDateTime,
+    is_postgresql,
+    json_pairs,
+    json_values,
+    keyset_page,
+    one_at_a_time,
+    placeholder,
+    rows_in_one,
+    written_out,
+)
 from crm.mailing import audience, fields
 from crm.mailing.faults import GIVE_UP_AFTER, Judgement, Reply, Step, Verdict, wait_before
 from crm.mailing.flight import Mark
@@ -145,11 +155,14 @@ def doubt_all(session: Session, send_id: int) -> None:
     session.execute(waiting.values(state=DeliveryState.IN_DOUBT, reason=RESTORED, settled_at=clock.now()))
 
 
-def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: timedelta) -> list[Claimed]:
+def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: timedelta, *, alone: bool = False) -> list[Claimed]:
     """Take up to ``limit`` mails of `candidates`; the commit of this transaction is the permission to hand them over.
 
-    Who left, was blocked or lost consent since the audience was made is skipped here, with the reason.
+    Who left, was blocked or lost consent since the audience was made is skipped here, with the reason. ``alone``: no other claim
+    of the kind is made at the same time, since what it may claim hangs on what others have claimed.
     """
+    if alone:
+        one_at_a_time(session, "claim")
     while True:
         found = json.loads(session.connection().scalar(due, {"now": clock.now(), "most": limit}) or "[]")
         _skip(session, [(number, why_not) for why_not, number, *_ in found if why_not is not None])

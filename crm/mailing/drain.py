@@ -101,6 +101,8 @@ class Drain:
     signers: Sequence[Signer]
     keys: Keys
     due: sa.TextClause
+    claims_alone: bool
+    """Whether what it may claim hangs on what other sends have claimed: nobody is asked for consent by two at once."""
     should_stop: Callable[[], bool]
     token: str
     flight: Flight

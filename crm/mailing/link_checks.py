@@ -4,27 +4,31 @@ Bounded in number and time. It never asks a private address (a link must not mak
 network: CWE-918), nor a link that holds a person's value, which would be that person's click.
 """
 
+import asyncio
 import ipaddress
 import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from time import monotonic
+from threading import BoundedSemaphore
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from crm.errors import Conflict
 from crm.mailing import fields, markdown
 from crm.mailing.schemas import AnyBlock, ButtonBlock, FactBlock, ImageBlock, TextBlock, VariantIn
 
 LINKS_MOST = 30
 REDIRECTS_MOST = 4
 STEP_SECONDS = 5.0
-WHOLE_SECONDS = 25.0
-AT_ONCE = 6
+LINK_SECONDS = 12.0
+"""For one link in all, its redirects too."""
+AT_ONCE = 10
+_turns = BoundedSemaphore(2)
+"""Checks of mails at once, of the whole process."""
 _MARKED = re.compile(r"zq([a-z_]+?)zq")
 """A merge field where Markdown reads a link: it takes no braces there."""
 AGENT = "RedVotoChilango-comprobador-de-enlaces"
@@ -66,11 +70,17 @@ def _links(block: AnyBlock) -> list[str]:
     return [block.link] if isinstance(block, ButtonBlock | ImageBlock) and block.link else []
 
 
+_OPEN_IPV6 = ipaddress.ip_network("2000::/3")
+"""All that is given out of IPv6 (RFC 4291, 2.4): what stands beyond it translates to IPv4, or is of one place alone."""
+
+
 def is_public(address: str) -> bool:
     """Whether an IP address is of the open internet: neither private, loopback, link-local, shared, reserved nor multicast."""
     told = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(told, "ipv4_mapped", None) or getattr(told, "sixtofour", None)
-    return told.is_global and not told.is_multicast and (mapped is None or is_public(str(mapped)))
+    if isinstance(told, ipaddress.IPv6Address):
+        within = told.ipv4_mapped or told.sixtofour
+        return told in _OPEN_IPV6 and told.is_global and (within is None or is_public(str(within)))
+    return told.is_global and not told.is_multicast
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -79,23 +89,38 @@ def resolve(host: str, port: int) -> Sequence[str]:
 
 
 def check(links: Sequence[str], *, resolver: Resolve = resolve, allowed: Callable[[str], bool] = is_public) -> list[Checked]:
-    """Ask each link, at most `LINKS_MOST` and in all at most `WHOLE_SECONDS`. Waits for their sites: call it outside a
-    transaction."""
-    until = monotonic() + WHOLE_SECONDS
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = [pool.submit(_check, link, until, resolver, allowed) for link in links[:LINKS_MOST]]
-        return [one.result() for one in asked]
+    """Ask each link, at most `LINKS_MOST`, each within `LINK_SECONDS` whatever its site does. Waits for their sites: call it
+    outside a transaction. Conflict(links_busy) while others are being asked: a slow site must not hold every
+    thread of the product."""
+    if not _turns.acquire(blocking=False):
+        raise Conflict("links_busy")
+    try:
+        return asyncio.run(_check_all(links[:LINKS_MOST], resolver, allowed))
+    finally:
+        _turns.release()
 
 
-def _check(link: str, until: float, resolver: Resolve, allowed: Callable[[str], bool]) -> Checked:
+async def _check_all(links: Sequence[str], resolver: Resolve, allowed: Callable[[str], bool]) -> list[Checked]:
+    at_once = asyncio.Semaphore(AT_ONCE)
+
+    async def one(link: str) -> Checked:
+        async with at_once:
+            try:
+                async with asyncio.timeout(LINK_SECONDS):
+                    return await _check(link, resolver, allowed)
+            except TimeoutError:
+                return Checked(link, Finding.UNSURE, "El sitio no contestó a tiempo. Ábralo usted.")
+
+    return await asyncio.gather(*(one(link) for link in links))
+
+
+async def _check(link: str, resolver: Resolve, allowed: Callable[[str], bool]) -> Checked:
     if fields.MERGE_FIELD.search(link):
         return Checked(link, Finding.PERSONAL, "Lleva un dato de cada persona: no se abre, para no usarlo en su nombre.")
     at = link
     for _ in range(REDIRECTS_MOST + 1):
-        if monotonic() > until:
-            return Checked(link, Finding.UNSURE, "No hubo tiempo de comprobarlo. Ábralo usted.")
         try:
-            host, port, address = _address(at, resolver, allowed)
+            host, port, address = await asyncio.to_thread(_address, at, resolver, allowed)
         except PermissionError:
             return Checked(link, Finding.PRIVATE, "Lleva a una red privada: quien recibe el correo no podría abrirlo.")
         except socket.gaierror as error:
@@ -103,12 +128,12 @@ def _check(link: str, until: float, resolver: Resolve, allowed: Callable[[str], 
         except (OSError, ValueError):
             return Checked(link, Finding.DEAD, "El sitio no existe. Revise cómo está escrito.")
         try:
-            status, elsewhere = _ask(at, host, port, address)
+            status, elsewhere = await _ask(at, host, port, address)
+            at = urljoin(at, elsewhere) if elsewhere is not None else at
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             return Checked(link, *_fault(error))
         if elsewhere is None:
             return Checked(link, *_verdict(status))
-        at = urljoin(at, elsewhere)
     return Checked(link, Finding.UNSURE, "Da demasiadas vueltas de una dirección a otra. Ábralo usted.")
 
 
@@ -127,22 +152,20 @@ def _address(link: str, resolver: Resolve, allowed: Callable[[str], bool]) -> tu
     return host, port, found[0]
 
 
-def _ask(link: str, host: str, port: int, address: str) -> tuple[int, str | None]:
+async def _ask(link: str, host: str, port: int, address: str) -> tuple[int, str | None]:
     """Status and where it leads on, asked of that very address: a name that changes meanwhile leads nowhere else."""
     parts = urlsplit(link)
     shown = f"[{address}]" if ":" in address else address
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"Host": parts.netloc.encode("idna").decode() if parts.netloc.isascii() is False else parts.netloc}
-    headers |= {"User-Agent": AGENT, "Accept": "*/*"}
-    with httpx2.Client(
-        timeout=STEP_SECONDS, follow_redirects=False, trust_env=False, verify=ssl.create_default_context()
-    ) as client:
+    headers = {"Host": f"{host}:{parts.port}" if parts.port else host, "User-Agent": AGENT, "Accept": "*/*"}
+    trusted = ssl.create_default_context()
+    async with httpx2.AsyncClient(timeout=STEP_SECONDS, follow_redirects=False, trust_env=False, verify=trusted) as client:
         for method in ("HEAD", "GET"):
             request = client.build_request(
                 method, f"{parts.scheme}://{shown}:{port}{path}", headers=headers, extensions={"sni_hostname": host}
             )
-            answer = client.send(request, stream=True)
-            answer.close()
+            answer = await client.send(request, stream=True)
+            await answer.aclose()
             if method == "HEAD" and answer.status_code in (403, 404, 405, 501):
                 continue  # some sites answer only to who reads them
             break

@@ -188,7 +188,8 @@ def write_down_and_claim(
     limit = relays.take_allowance(session, work.relay_id, work.way.address, limit)
     if not limit:
         return Told([], True)
-    return Told(deliveries.claim(session, work.due, work.token, limit, work.way.lease), False)
+    claimed = deliveries.claim(session, work.due, work.token, limit, work.way.lease, alone=work.claims_alone)
+    return Told(claimed, False)
 
 
 def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> bool:

@@ -23,6 +23,7 @@ from crm.mailing.flight import Flight
 from crm.mailing.models import SendState
 from crm.mailing.rounds import Rounds, note_trouble
 from crm.mailing.splicing import SenderLine
+from crm.people.models import Purpose
 
 log = structlog.get_logger(__name__)
 
@@ -95,6 +96,7 @@ def _prepared(database: Database, send_id: int, way: Way, should_stop: Callable[
             signers=signers,
             keys=keys_of(session),
             due=deliveries.candidates(session, send, relay_is_local=way.address.is_local),
+            claims_alone=send.purpose is Purpose.CONSENT_REQUEST,
             should_stop=should_stop,
             token=token,
             flight=Flight(way.settings.data_dir, token),

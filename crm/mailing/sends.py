@@ -46,8 +46,9 @@ REASONS: dict[str, str] = {
     "relay_changed": "Comenzó con otro servidor de correo: uno real y el buzón local no se mezclan en un envío. Regrese el "
     "anterior en Ajustes y reanude, o cancele y ordénelo de nuevo.",
     "by_person": "Alguien del equipo puso el envío en pausa.",
-    "restored": "La base de datos se restauró de un respaldo o es una copia, y su hora aún no llega. Reanude si todavía debe "
-    "salir y no sale ya de otro equipo; si no, cancele.",
+    "restored": "La base de datos se restauró de un respaldo o es una copia, y este envío no había comenzado. Si lo reanuda "
+    "antes de su hora, saldrá a esa hora; si su hora ya pasó, no sale nada hasta que usted decida. Compruebe que no salga ya de "
+    "otro equipo.",
     "restored_may_have_left": "La base de datos se restauró de un respaldo o es una copia, y la hora de este envío ya pasó: pudo "
     "salir completo. Al reanudar no sale ningún correo: cada persona queda sin confirmar, y usted decide si se da por enviado.",
     "restored_begun": "La base de datos se restauró de un respaldo o es una copia, y este envío había comenzado: lo que faltaba "
@@ -72,6 +73,7 @@ SKIP_SENTENCES: dict[str, str] = {
     "synthetic": "Es una persona de demostración: nunca se entrega fuera de este equipo.",
     "cancelled": "El envío se canceló antes de que saliera su correo.",
     "address_changed": "Su dirección cambió después de preparar el envío. No se escribe a la anterior.",
+    "asked_enough": "Ya se le pidió su consentimiento: hace menos de 14 días, o tres veces. No se insiste.",
 }
 
 
@@ -119,10 +121,15 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
 
 
 def _check_no_double(session: Session, campaign_id: int, starts_at: datetime) -> None:
-    """Two sends of a campaign on different days are waves; two at about the same time are a slip or a retry."""
+    """Two sends of a campaign on different days are waves; two at about the same time are a slip or a retry. One that was cancelled
+    while nobody knew what had left of it may have reached everybody."""
     about = Send.starts_at.between(starts_at - SAME_TIME, starts_at + SAME_TIME)
     live = sa.select(Send.id).where(Send.campaign_id == campaign_id, Send.state != SendState.CANCELLED, about)
-    if session.scalar(sa.select(live.exists())):
+    doubtful = sa.exists().where(Delivery.send_id == Send.id, Delivery.state == DeliveryState.IN_DOUBT)
+    unknown = sa.select(Send.id).where(
+        Send.campaign_id == campaign_id, Send.state == SendState.CANCELLED, sa.or_(Send.may_have_left, doubtful)
+    )
+    if session.scalar(sa.select(sa.or_(live.exists(), unknown.exists()))):
         raise Conflict("already_ordered")
 
 
@@ -272,6 +279,9 @@ def resume(session: Session, send_id: int, settings: Settings, accepted_count: i
     send = get(session, send_id, lock=True)
     if send.state in OVER:
         raise Conflict("send_over")
+    actor: Actor | None = session.info.get("actor")
+    if (send.reason or "").startswith("restored") and actor is not None and actor.kind is ActorKind.CLIENT:
+        raise Conflict("restored_needs_person")
     if send.started_at is not None and send.state is not SendState.SENDING:
         consent.check_suppression_key(session)
         send.state, send.reason = SendState.SENDING, None
@@ -288,6 +298,8 @@ def _release(session: Session, send: Send, settings: Settings, accepted: int) ->
         send.state, send.reason = SendState.SCHEDULED, None
         session.flush()
     else:
+        # Its hour came while it was held: what it was restored or copied from may have written to everybody by now.
+        send.may_have_left = send.may_have_left or send.reason == "restored"
         _begin(session, send, settings, accepted=accepted)
 
 

@@ -1,5 +1,6 @@
 """One thing done to many people at once: in one transaction, in the history of each, and undone for thirty days."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -24,6 +25,7 @@ from crm.people.models import (
     contact_tag,
 )
 from crm.people.notes import checked_text
+from crm.people.schemas import ONE_LINE
 
 UNDO_DAYS = 30
 BATCH = 500
@@ -94,11 +96,11 @@ def until(done: BulkAction) -> datetime:
 
 
 def undo(session: Session, action_id: int) -> BulkAction:
-    """Take an action back from everybody who is still as it left them; the others, who were changed since, stay as they are.
+    """Take an action back from everybody of whom what it changed is as it left it; the others stay as they are.
 
     Errors: bulk_action_not_found, bulk_action_undone, bulk_action_too_old.
     """
-    done = get(session, action_id)
+    done = session.get(BulkAction, action_id, with_for_update=True, populate_existing=True) or get(session, action_id)
     if done.undone_at is not None:
         raise Conflict("bulk_action_undone")
     if clock.now() >= until(done):
@@ -125,6 +127,8 @@ def _checked(kind: BulkKind, value: str) -> str:
         raise InvalidInput("field_required", field="value")
     if kind is BulkKind.LANGUAGE and told not in set(Language):
         raise InvalidInput("language_unknown", field="value")
+    if re.fullmatch(ONE_LINE, told) is None or not told.isprintable():
+        raise InvalidInput("field_control_characters", field="value")
     if len(told) > TAG_LENGTH:
         raise InvalidInput("field_too_long", field="value", limit=TAG_LENGTH)
     return told

@@ -6,7 +6,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from crm import history, sheets
+from crm import clock, history, sheets
 from crm.errors import InvalidInput
 from crm.people import contacts
 from crm.people.countries import country_name
@@ -59,16 +59,16 @@ def export(session: Session, condition: sa.ColumnElement[bool], form: Format, *,
         raise InvalidInput("export_reason_required", field="reason")
     if len(told) > REASON_LENGTH:
         raise InvalidInput("field_too_long", field="reason", limit=REASON_LENGTH)
-    people = list(_people(session, condition))
+    people = _people(session, condition)
     if form is Format.VCARD:
-        body = "".join(map(vcard, people)).encode()
+        cards = [vcard(person) for person in people]
+        count, body = len(cards), "".join(cards).encode()
     else:
         rows = [_cells(person) for person in people]
+        count = len(rows)
         body = sheets.csv_file(HEADERS, rows) if form is Format.CSV else sheets.xlsx_file(TITLE, HEADERS, rows)
-    history.note(
-        session, "export", None, reason=[None, told], view=[None, view], format=[None, form.value], rows=[None, len(people)]
-    )
-    return body, len(people)
+    history.note(session, "export", None, reason=[None, told], view=[None, view], format=[None, form.value], rows=[None, count])
+    return body, count
 
 
 def _people(session: Session, condition: sa.ColumnElement[bool]) -> Iterator[ContactOut]:
@@ -79,7 +79,7 @@ def _people(session: Session, condition: sa.ColumnElement[bool]) -> Iterator[Con
             yield contacts.to_out(contact)
         if cursor is None:
             return
-        session.expire_all()
+        session.expunge_all()  # a hundred thousand people are not kept in memory
 
 
 def _cells(person: ContactOut) -> list[sheets.Cell]:
@@ -91,21 +91,21 @@ def _cells(person: ContactOut) -> list[sheets.Cell]:
         person.preferred_name,
         person.treatment,
         person.academic_title,
-        "; ".join(one.address for one in person.emails),
+        ", ".join(one.address for one in person.emails),
         person.phone,
         person.city.name if person.city else person.city_as_typed,
         person.city.region if person.city else None,
         country_name(person.country) if person.country else None,
         person.language,
         person.home_borough,
-        "; ".join(person.tags),
-        "; ".join(_SECTORS[sector] for sector in person.leader_sectors),
+        ", ".join(person.tags),
+        ", ".join(_SECTORS[sector] for sector in person.leader_sectors),
         person.organization,
         person.post,
         person.source,
         "sí" if person.mail_state == "ok" else "no",
-        "; ".join(_PURPOSES[purpose] for purpose in granted),
-        person.created_at.date(),
+        ", ".join(_PURPOSES[purpose] for purpose in granted),
+        clock.institute_time(person.created_at).date(),
     ]
 
 

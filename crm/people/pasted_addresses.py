@@ -9,14 +9,19 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm.database import keys_of
-from crm.errors import CrmError
+from crm.errors import CrmError, InvalidInput
 from crm.people import suppression
 from crm.people.addresses import read_address
 from crm.people.contacts import visible
 from crm.people.models import Contact, EmailAddress, SuppressionReason
 
 MOST = 2_000
-_PARTS = re.compile(r"[\s,;<>\"'()\[\]|]+")
+_PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…=:\u200b-\u200f\u2028-\u202e\u2060\ufeff]+')
+"""What parts addresses; an apostrophe is a letter of some."""
+_AROUND = ".:*·•–—-_'`/\\#>"
+"""Signs at the edges of a word that are of the text around it: bullets, dashes, quotes."""
+_NUMBERED = re.compile(r"\d{1,4}[.)]-?(?=[^@]*[A-Za-z])")
+"""«1.ana@…», the first in a numbered list."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,15 @@ class Pasted:
 
 def words(text: str) -> list[str]:
     """What may be an address in a text, in order."""
-    return [word.strip(".:*").removeprefix("mailto:") for word in _PARTS.split(text) if "@" in word]
+    found = [word.partition("?")[0].strip(_AROUND) for word in _PARTS.split(text) if "@" in word]
+    return [_NUMBERED.sub("", word, count=1) if _NUMBERED.match(word) else word for word in found]
 
 
 def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]:
-    """The addresses of a text, each once and in order, and what is known of each; words without @ are names and passed over."""
+    """The addresses of a text, each once and in order, and what is known of each; words without @ are names and passed over.
+
+    InvalidInput(too_many_addresses).
+    """
     found: dict[str, tuple[str, str]] = {}
     broken: dict[str, Pasted] = {}
     for told in words(text):
@@ -53,7 +62,9 @@ def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]
         Pasted(shown, True, owners.get(address_hash), reason in reasons.get(address_hash, ()))
         for shown, address_hash in found.values()
     ]
-    return [*valid, *broken.values()][:MOST]
+    if len(valid) + len(broken) > MOST:
+        raise InvalidInput("too_many_addresses", field="direcciones", limit=f"{MOST:,}")
+    return [*valid, *broken.values()]
 
 
 def _owners(session: Session, hashes: Sequence[str]) -> dict[str, int]:

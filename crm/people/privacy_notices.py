@@ -1,6 +1,7 @@
 """Privacy notices: each version as it was shown, and which one is in force. What was shown is never rewritten."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import date
 
@@ -12,7 +13,8 @@ from crm.errors import Conflict, InvalidInput, NotFound
 from crm.people.models import Language, PrivacyNotice
 
 TEXT_LENGTH = 20_000
-_VERSION = re.compile(r"[^\s/\\?#%&\x00-\x1f]+( [^\s/\\?#%&\x00-\x1f]+)*")
+_VERSION = re.compile(r"[0-9A-Za-zÁÉÍÓÚÜÑáéíóúüñ]([0-9A-Za-zÁÉÍÓÚÜÑáéíóúüñ._-]| (?! ))*(?<! )")
+"""Letters that look like nothing else, since the version stands in an address and people tell versions apart by eye."""
 _UNFILLED = re.compile(r"\[[^\[\]]*\]")
 
 FULL_TEXT = """Responsable
@@ -80,6 +82,7 @@ def publish(
     InvalidInput with one part for each fault: notice_version_invalid, notice_version_taken, notice_text_required,
     notice_unfilled, notice_day_past, link_invalid, field_too_long.
     """
+    version = unicodedata.normalize("NFC", version)
     told = {"text": _tidy(text), "text_en": _tidy(text_en), "full_text": _tidy(full_text)}
     faults = [*_version_faults(session, version.strip()), *_text_faults(told)]
     if valid_from < _today():

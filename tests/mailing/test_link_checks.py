@@ -1,6 +1,7 @@
 """Dead links, asked of a real server of the test: bounded, never private, never a person's own."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,14 @@ class Site(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:  # as http.server names it
         self.asked[self.command, self.path] += 1
+        if self.path == "/gotea":
+            for letter in b"HTTP/1.1 200 OK\r\nX: " + b"x" * 600:
+                try:
+                    self.wfile.write(bytes([letter]))
+                except OSError:
+                    return
+                time.sleep(0.1)
+            return
         if self.path.startswith("/a/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/a/"))
@@ -86,6 +95,13 @@ def test_never_opens_a_link_of_one_person(port: int) -> None:
     assert not Site.asked
 
 
+def test_a_site_that_drips_ends_in_time(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_checks, "LINK_SECONDS", 0.5)
+    began = time.monotonic()
+    assert ask(f"http://sitio.example:{port}/gotea", f"http://sitio.example:{port}/a/http://[") == [Finding.UNSURE, Finding.DEAD]
+    assert time.monotonic() - began < 10, "the site would have gone on for a minute"
+
+
 def test_asks_at_most_so_many(port: int) -> None:
     links = [f"http://sitio.example:{port}/bien?{number}" for number in range(link_checks.LINKS_MOST + 5)]
     assert len(ask(*links)) == link_checks.LINKS_MOST
@@ -94,7 +110,7 @@ def test_asks_at_most_so_many(port: int) -> None:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.1.2.3", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.1.2.3", "224.0.0.1", "::1", "fe80::1", "fc00::1",
-     "::ffff:127.0.0.1", "2002:7f00:1::", "198.18.0.1"],
+     "64:ff9b::7f00:1", "::7f00:1", "fec0::1", "::ffff:127.0.0.1", "2002:7f00:1::", "198.18.0.1"],
 )  # fmt: skip
 def test_knows_what_is_private(address: str) -> None:
     assert not is_public(address)

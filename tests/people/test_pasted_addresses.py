@@ -2,10 +2,12 @@
 
 from datetime import date
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
+from crm.errors import InvalidInput
 from crm.people import pasted_addresses
 from crm.people.models import SuppressionReason
 from crm.people.suppression import suppress
@@ -29,6 +31,22 @@ def test_takes_out_what_was_pasted_from_anywhere_once(session: Session) -> None:
     ]
     assert pasted_addresses.take_out(session, told, LEFT, happened_on=DAY, proof="Llamada") == 2
     assert all(one.has_left for one in pasted_addresses.look(session, text, LEFT) if one.is_valid)
+
+
+def test_signs_around_an_address_are_not_of_it_and_an_apostrophe_is() -> None:
+    text = (
+        "o'brien@example.org •ana16@example.org –ana22@example.org 1.ana21@example.org correo=ana7@example.org “eva@example.org” "
+        "«luz@example.org» zoe@example.org\u200b mailto:mia@example.org?subject=x 7ana@example.org"
+    )
+    assert pasted_addresses.words(text) == [
+        f"{name}@example.org" for name in ("o'brien", "ana16", "ana22", "ana21", "ana7", "eva", "luz", "zoe", "mia", "7ana")
+    ]
+
+
+def test_more_than_one_page_of_them_is_refused_whole(session: Session) -> None:
+    text = "\n".join(f"ana{number}@example.org" for number in range(pasted_addresses.MOST + 1))
+    with pytest.raises(InvalidInput, match="too_many_addresses"):
+        pasted_addresses.look(session, text, LEFT)
 
 
 @given(

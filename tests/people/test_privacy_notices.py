@@ -46,7 +46,9 @@ def test_all_that_is_wrong_is_told_at_once_and_nothing_is_kept(session: Session)
     assert len(privacy_notices.find(session)) == 1
 
 
-@pytest.mark.parametrize("version", ["", "a/b", "x" * 41, "a?b", "a\nb", " \t"])
+@pytest.mark.parametrize(
+    "version", ["", "a/b", "x" * 41, "a?b", "a\nb", " \t", "..", ".", "\u200b", "2027-1\u200b", "a  b", "a\u202eb"]
+)
 def test_a_version_that_no_address_can_hold_is_refused(session: Session, version: str) -> None:
     with pytest.raises(InvalidInput) as error:
         publish(session, version=version)

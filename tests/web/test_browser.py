@@ -204,6 +204,7 @@ looks = pytest.mark.skipif(
 
 
 @looks
+@pytest.mark.once
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     visit = signed_in(browser, site, size)
@@ -245,6 +246,7 @@ def test_tells_a_relay_in_trouble_and_a_send_that_ended_accessibly(
 
 
 @looks
+@pytest.mark.once
 def test_nothing_scrolls_sideways_on_the_narrowest_phone(browser: Browser, site: Site) -> None:
     visit = signed_in(browser, site, (320, 700))
     for url in site.pages:
@@ -432,7 +434,7 @@ def test_a_colleague_is_invited_promoted_and_disabled(browser: Browser, site: Si
     colleague.page.wait_for_url(site.url + "/")
     colleague.page.click(".bar-more summary")
     colleague.page.click(".bar-more >> text=Ajustes")
-    assert colleague.page.locator(".tabs a").all_inner_texts() == ["Mi perfil"]
+    assert colleague.page.locator(".tabs a").all_inner_texts() == ["Mi perfil", "Avisos de privacidad"]
     assert colleague.page.goto("/personas/nueva").status == 403  # type: ignore[union-attr]  # a page of ours always answers
     boss.page.goto("/ajustes/personas")
     row = boss.page.locator(".people-rows > li", has_text="Nadia Ruiz")
@@ -464,6 +466,7 @@ def test_shows_how_a_send_moves_without_a_reload(browser: Browser, site: Site) -
     visit.page.context.close()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_everything_works_with_scripts_off(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     page = signed_in(browser, site, size, scripts=False).page
@@ -484,6 +487,7 @@ def test_everything_works_with_scripts_off(browser: Browser, site: Site, size: t
     page.context.close()
 
 
+@pytest.mark.once
 def test_a_cold_page_and_a_fragment_are_light(browser: Browser, site: Site) -> None:
     page = signed_in(browser, site).page
     for url in ("/contactos", f"/envios/{site.send_id}"):

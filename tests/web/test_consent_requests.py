@@ -2,6 +2,7 @@
 the mails themselves."""
 
 import re
+import threading
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, SendMode
 from crm.mailing.schemas import SendIn, When
 from crm.people import privacy_notices
-from crm.people.models import Consent, Contact, Purpose
+from crm.people.models import Consent, Contact, EmailAddress, Purpose
 from crm.people.taking_in import take_in_many
 from crm.staff.models import Role
 from tests.mailing import factories
@@ -183,6 +184,41 @@ def test_a_blocked_person_is_not_brought_back(anybody: TestClient, database: Dat
     assert "pidió no recibir correos" in anybody.post(next(iter(links_of(server).values())), data={"aviso": "2027-1"}).text
     with database.session(write=False) as session:
         assert session.scalar(sa.select(sa.func.count(Consent.id))) == 0
+
+
+def test_who_reads_an_address_that_is_no_longer_the_persons_speaks_for_nobody(
+    anybody: TestClient, database: Database, settings: Settings, visit: Visitor
+) -> None:
+    legacy(database)
+    with running() as server:
+        ask(database, settings, server, visit(Role.COORDINATION))
+    with database.session() as session:
+        session.execute(sa.update(EmailAddress).where(EmailAddress.contact_id == 1).values(retired_at=clock.now()))
+    link = links_of(server)["persona1@example.org"]
+    assert "ya no está registrada" in anybody.post(link, data={"aviso": "2027-1"}).text
+    with database.session(write=False) as session:
+        assert session.scalar(sa.select(sa.func.count(Consent.id))) == 0
+
+
+def test_two_requests_at_once_ask_everybody_once(database: Database, settings: Settings, visit: Visitor) -> None:
+    legacy(database)
+    coordinator = visit(Role.COORDINATION)
+    with running() as server:
+        ids = []
+        for _ in range(3):
+            answer = coordinator.post("/regularizar", data=csrf_of(coordinator), follow_redirects=False)
+            with database.session() as session:
+                campaign_id = int(answer.headers["location"].split("/")[2])
+                ids.append(sends.order(session, campaign_id, SendIn(when=When(mode=SendMode.NOW)), settings).id)
+                sends.start(session, ids[-1], settings)
+        moving = [
+            threading.Thread(target=factories.move, args=(database, send_id, factories.way(settings, server))) for send_id in ids
+        ]
+        for thread in moving:
+            thread.start()
+        for thread in moving:
+            thread.join()
+    assert len(server.accepted) == LEGACY
 
 
 def test_a_request_with_the_page_needs_a_notice_and_one_without_it_is_told(database: Database, settings: Settings) -> None:

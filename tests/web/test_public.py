@@ -143,8 +143,8 @@ def test_shows_a_version_of_the_privacy_notice_as_it_is_kept(anybody: TestClient
         session.add(PrivacyNotice(version="2027-1", text=text, url="javascript:alert(1)", valid_from=date(2027, 1, 1)))
     answer = anybody.get("/p/aviso/2027-1")
     assert answer.status_code == 200
-    assert "<p>El Instituto trata sus datos.</p>" in answer.text
-    assert "<p>Usted puede &lt;b&gt;oponerse&lt;/b&gt;.</p>" in answer.text
+    assert ">El Instituto trata sus datos.</p>" in answer.text
+    assert ">Usted puede &lt;b&gt;oponerse&lt;/b&gt;.</p>" in answer.text
     assert "vigente desde el 1 ene 2027" in answer.text
     assert "javascript:" not in answer.text
     assert answer.headers["x-robots-tag"] == "noindex, nofollow"

@@ -52,5 +52,5 @@ def test_a_version_to_come_is_withdrawn(visit: Visitor) -> None:
 
 def test_others_read_and_do_not_publish(visit: Visitor) -> None:
     reader = visit(Role.COORDINATION)
-    assert "Los avisos los publica el perfil de Privacidad" in reader.get(HERE).text
+    assert "Los avisos los publica una cuenta con el perfil de Privacidad" in reader.get(HERE).text
     assert reader.post(HERE, data=told() | csrf_of(reader)).status_code == 403
