@@ -36,7 +36,11 @@ SERVER_URL = os.environ.get("CRM_TEST_POSTGRESQL_URL")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that asks for no database, or whose subject hangs on none, says on PostgreSQL what it has said on SQLite."""
+    """A test that asks for no database, or whose subject hangs on none, says on PostgreSQL what it has said on SQLite.
+
+    Tests of a browser come first: one worker has them all, and at the end the other would wait for it.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
     if ENGINE == "sqlite":
         return
     again = [item for item in items if "server" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("once")]

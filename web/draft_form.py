@@ -201,19 +201,27 @@ def _with_english(draft: Draft) -> Draft:
     """English beside each Spanish block: the same kind, its pictures and links taken over, its words to be written; or those of
     the template, while the Spanish ones are as it has them too."""
     rows = [
-        {**row, ENGLISH: row.get(ENGLISH) or _in_english(draft.template, place, row[SPANISH])} if SPANISH in row else row
-        for place, row in enumerate(draft.rows)
+        {**row, ENGLISH: row.get(ENGLISH) or _in_english(draft.template, row[SPANISH])} if SPANISH in row else row
+        for row in draft.rows
     ]
-    return replace(draft, languages=(SPANISH, ENGLISH), rows=rows)
+    return replace(draft, languages=(SPANISH, ENGLISH), rows=rows, subjects=_english_subject(draft) | dict(draft.subjects))
 
 
-def _in_english(template: str, place: int, spanish: Cell) -> Cell:
+def _english_subject(draft: Draft) -> dict[str, str]:
+    """That of the template, while the Spanish one is as it has it."""
+    told = templates.all_templates().get(draft.template)
+    is_as_begun = told is not None and draft.subjects.get(SPANISH) == told.starters[Language.SPANISH].subject
+    return {ENGLISH: told.starters[Language.ENGLISH].subject} if told is not None and is_as_begun else {}
+
+
+def _in_english(template: str, spanish: Cell) -> Cell:
     if template in (every := templates.all_templates()):
         begun, told = (
             [_cell(block.model_dump(mode="json")) for block in every[template].starters[language].blocks] for language in Language
         )
-        if place < min(len(begun), len(told)) and _said(begun[place]) == _said(spanish):
-            return told[place]
+        same = next((place for place, cell in enumerate(begun) if _said(cell) == _said(spanish)), None)
+        if same is not None:
+            return told[same]
     kept = ("type", "material", "link", "only_for")
     return {name: value if name in kept else "" for name, value in spanish.items()}
 

@@ -79,13 +79,13 @@ def _with_material(session: Session, begun: CampaignIn) -> CampaignIn:
     told = templates.get(begun.template).material
     if told is None:
         return begun
-    kind, place = told
-    first = _first_materials(session)
+    block, kind, place = told
+    first = _first_materials(session, MaterialKind(kind))
     variants = []
     for variant in begun.variants:
         blocks = [block.model_dump() for block in variant.blocks]
-        if number := first.get((kind, variant.language.value)):
-            blocks.insert(place, {"type": kind, "material": int(number)})
+        if number := first.get((block, variant.language.value)):
+            blocks.insert(place, {"type": block, "material": int(number)})
         variants.append(VariantIn.model_validate(variant.model_dump() | {"blocks": blocks}))
     return begun.model_copy(update={"variants": variants})
 
@@ -168,12 +168,13 @@ def _undo(request: Request, session: Session, campaign: Campaign, view: "View") 
     return _editor(request, session, undone, of_campaign(campaigns.content_of(undone), undone.version), view, saved=True)
 
 
-def _first_materials(session: Session) -> dict[tuple[str, str], str]:
+def _first_materials(session: Session, only: MaterialKind | None = None) -> dict[tuple[str, str], str]:
     """For each kind of block with a material and each language, the newest one that fits: of that language, if there is any."""
     first = {}
     for kind, found in _materials(session).items():
         for language in Language:
-            own = [material for material in found if material.language is language] or found
+            fits = [material for material in found if only is None or material.kind is only]
+            own = [material for material in fits if material.language is language] or fits
             if own:
                 first[kind, language.value] = str(own[0].id)
     return first

@@ -19,6 +19,10 @@ PREVIEW_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-sr
 """Of a mail shown inside a page: it brings its own styles, and may do nothing."""
 
 
+MAILBOX_POLICY = PREVIEW_POLICY.replace("sandbox;", "sandbox allow-popups allow-popups-to-escape-sandbox;")
+"""Of a mail of the test mailbox: its links may be followed, as its reader would, each in a tab of its own."""
+
+
 class SecurityHeaders:
     """Headers of every answer; a page that set one itself (a preview) keeps its own."""
 

@@ -17,7 +17,7 @@ from crm.config import Settings
 from crm.errors import NotFound
 from crm.mailing.previews import read_mail
 from web.dependencies import settings_of
-from web.headers import PREVIEW_POLICY
+from web.headers import MAILBOX_POLICY
 from web.pages import page
 
 PAGE_ROWS = 25
@@ -64,9 +64,10 @@ def read(request: Request, number: Number) -> Response:
 
 @router.get("/buzon/{number}/vista")
 def view(request: Request, number: Number) -> Response:
-    """The HTML of a mail under a policy that lets it do nothing."""
+    """The HTML of a mail under a policy that lets it do nothing but open its links in another tab."""
     made = read_mail(_open(_folder(settings_of(request)), number).as_bytes(), "")
-    return HTMLResponse(made.html, headers={"Content-Security-Policy": f"{PREVIEW_POLICY}; frame-ancestors 'self'"})
+    html = made.html.replace("<head>", '<head><base target="_blank">', 1)
+    return HTMLResponse(html, headers={"Content-Security-Policy": f"{MAILBOX_POLICY}; frame-ancestors 'self'"})
 
 
 def _folder(settings: Settings) -> Path:

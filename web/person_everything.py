@@ -1,17 +1,22 @@
 """Todo lo que guardamos: all that is held on one person, as a page and as JSON, for the privacy role (derecho de acceso)."""
 
 import json
+import re
+from datetime import date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
 from crm import clock, privacy
+from crm.people.countries import country_name
 from crm.people.models import Contact
 from crm.people.names import display_name
 from web.dependencies import SessionOf
 from web.exports import attached
-from web.pages import page
+from web.pages import SECTOR_WORDS, day, moment, page
+from web.person_words import FIELDS, OUTCOMES, ROW_STATES, SUPPRESSIONS, TREATMENTS
+from web.words import DELIVERY_STATES, LANGUAGES, PURPOSES, reason_words
 
 TABLES = {
     "contact": "Ficha",
@@ -31,7 +36,7 @@ TABLES = {
     "joining": "Fichas juntadas",
     "change": "Historia de cambios",
 }
-"""What a table is called; one without words is told by its own name."""
+"""What a table is called; what only serves to search (keys of names) is in the JSON alone."""
 _COLUMNS = """
 academic_title: Título académico
 account_id: Cuenta del equipo (número)
@@ -108,6 +113,38 @@ why: Por qué
 COLUMNS = dict(line.split(": ", 1) for line in _COLUMNS.strip().splitlines())
 """What a column is called; the others (numbers of rows, keys to sort and search by) are only in the JSON."""
 
+_CLOSED: dict[str, str] = {
+    **{str(purpose.value): words for purpose, words in PURPOSES.items()},
+    **{str(state.value): words[1] for state, words in DELIVERY_STATES.items()},
+    **{str(reason.value): words[0] for reason, words in SUPPRESSIONS.items()},
+    **{str(status.value): words[0] for status, words in ROW_STATES.items()},
+    **{str(sector.value): words for sector, words in SECTOR_WORDS.items()},
+    **{str(outcome.value): words for outcome, words in OUTCOMES.items()},
+    **{str(treatment.value): words for treatment, words in TREATMENTS.items()},
+    **{str(language.value): words for language, words in LANGUAGES.items()},
+    "granted": "dado",
+    "revoked": "revocado",
+    "email": "correo",
+    "phone": "teléfono",
+    "account": "una cuenta del equipo",
+    "client": "otro sistema, por la API",
+    "contact": "la propia persona",
+    "system": "el sistema",
+    "create": "se creó",
+    "change": "se cambió",
+    "remove": "se quitó",
+    "note": "se anotó",
+    "page": "la persona, en una página de la Red",
+    "staff": "el equipo",
+    "import": "una importación",
+    "api": "otro sistema, por la API",
+    "unsubscribe": "una baja o una queja",
+    "email_address": "dirección de correo",
+    "leader_role": "liderazgo",
+    "post": "cargo",
+}
+"""Words of the closed lists, whatever column they stand in; of a word that two lists share the last one's."""
+
 router = APIRouter()
 PersonId = Annotated[int, Path(ge=1, lt=2**31)]
 
@@ -119,7 +156,7 @@ def show(request: Request, session: SessionOf, contact_id: PersonId) -> Response
     context: dict[str, Any] = {
         "contact_id": contact_id,
         "name": display_name(session.get_one(Contact, contact_id)) or "Sin nombre",
-        "held": [(TABLES.get(table, table), [_told(row) for row in rows]) for table, rows in held.items()],
+        "held": [(TABLES[table], [_told(row) for row in rows]) for table, rows in held.items() if table in TABLES],
         "now": clock.now(),
     }
     return page(request, "person/everything.html", context)
@@ -128,10 +165,32 @@ def show(request: Request, session: SessionOf, contact_id: PersonId) -> Response
 def _told(row: privacy.Row) -> list[tuple[str, str]]:
     """What a row says to a person, without what it leaves empty."""
     return [
-        (COLUMNS[name], json.dumps(value, ensure_ascii=False, indent=1) if isinstance(value, dict | list) else str(value))
+        (COLUMNS[name], _words(name, value))
         for name, value in row.items()
-        if name in COLUMNS and value not in (None, "", [], {})
+        if name in COLUMNS and value not in (None, "", [], {}, False)
     ]
+
+
+def _words(name: str, value: Any) -> str:
+    """A value as a person reads it: dates, yes and no, and the words of the closed lists."""
+    if isinstance(value, bool):
+        return "sí" if value else "no"
+    if isinstance(value, dict):
+        named = {key: COLUMNS.get(key) or FIELDS.get(key) for key in value}
+        return "\n".join(f"{named[key]}: {_words(key, one)}" for key, one in value.items() if named[key])
+    if isinstance(value, list):
+        parts = [_words(name, one) if one not in (None, "") else "sin dato" for one in value]
+        return " → ".join(parts) if name in FIELDS or len(parts) == 2 else ", ".join(parts)
+    text = str(value)
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT.*", text):
+        return moment(datetime.fromisoformat(text))
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        return day(date.fromisoformat(text))
+    if name == "entity":
+        return TABLES.get(text, text)
+    if name == "country":
+        return country_name(text)
+    return _CLOSED.get(text) or (reason_words(text) if name == "reason" else text)
 
 
 @router.get("/personas/{contact_id}/todo.json")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crm import clock, sheets
 from crm.database import keyset_page
 from crm.errors import InvalidInput
-from crm.mailing import sent_in_period
+from crm.mailing import fields, sent_in_period
 from crm.mailing.models import DeliveryState
 from crm.mailing.sent_in_period import Period, SentRow
 from crm.people import consent
@@ -146,7 +146,7 @@ def _line(row: SentRow, reasons: Sequence[str], viewer: Viewer) -> list[sheets.C
     whole: list[sheets.Cell] = [row.people, row.countries]
     if not viewer.may(Right.VIEW_ADDRESSES):
         whole = [SMALL if 0 < number < sent_in_period.LEAST else number for number in (row.people, row.countries)]
-    return [row.on, row.campaign, row.subject, PURPOSES[row.purpose], *whole, *figures]
+    return [row.on, row.campaign, fields.named(row.subject), PURPOSES[row.purpose], *whole, *figures]
 
 
 @router.get(HERE + "/personas")

@@ -43,7 +43,9 @@ from crm.people.models import Language, Purpose
 CLIP_BYTES = 100_000
 """Gmail cuts a mail whose HTML is larger and hides its foot, where the way out is."""
 UNDER_WAY = (SendState.SENDING, SendState.PAUSED)
-_PLACEHOLDER = re.compile(r"escr[ií]ba(la|lo)? aquí|write here", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"escr[ií]ba(la|lo)? aquí|write here|\bd[ií]a de mes\b|\bmes de año\b|\bmonth day\b|\bmonth and year\b", re.IGNORECASE
+)
 """How the templates of the product stand in for what staff must write."""
 SIZE_LIMIT = 10 * 1024 * 1024
 """Largest mail that common servers take."""
@@ -69,6 +71,8 @@ PROBLEMS: dict[str, str] = {
     "este correo: {waiting:,}. Si es una corrección, cancele antes lo que falta de ese envío.",
     "audience_missing": "Elija al menos un segmento.",
     "nobody_to_send": "Con esta audiencia no hay nadie a quien se pueda escribir.",
+    "template_material_missing": "Esta plantilla lleva un material ({kind}) y el correo no tiene ninguno. Súbalo en Materiales y "
+    "agréguelo, o revise que el texto no lo anuncie.",
     "notice_needed": "No hay aviso de privacidad en vigor, y esta campaña pide un consentimiento. Publique uno en Ajustes, «Avisos "
     "de privacidad».",
     "consent_link_missing": "Esta campaña pide un consentimiento y no lleva el enlace para darlo: "
@@ -273,6 +277,7 @@ def review(session: Session, campaign: Campaign, settings: Settings) -> Review:
             found += _size_problems(compiled) + _value_problems(session, chosen, compiled)
             found += _consent_problems(session, campaign, compiled)
         problems += [problem.model_copy(update={"language": variant.language}) for problem in found]
+    problems += _material_problem(campaign)
     return Review(
         recipients=tally.recipients,
         skipped=tally.skipped,
@@ -466,6 +471,16 @@ def _link_codes(block: AnyBlock) -> list[str]:
     if any(link.lower() in {"https://", "http://"} for link in links):
         return ["link_missing"]
     return ["link_not_absolute"] if bad else []
+
+
+def _material_problem(campaign: Campaign) -> list[Problem]:
+    """Whether a mail that its template begins around a material has none."""
+    told = templates.get(campaign.template).material
+    blocks = {block.get("type") for variant in campaign.variants for block in variant.blocks}
+    if told is None or told[0] in blocks:
+        return []
+    words = {"leaflet": "un tríptico", "video": "un video"}.get(told[1])  # an infographic's template does not announce it
+    return [_problem("template_material_missing", blocking=False, kind=words)] if words else []
 
 
 def _consent_problems(session: Session, campaign: Campaign, compiled: Compiled) -> list[Problem]:

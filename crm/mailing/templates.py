@@ -38,8 +38,8 @@ class Template:
     content_class: ContentClass
     starters: dict[Language, VariantIn]
     """What a text begins with in each language."""
-    material: tuple[str, int] | None = None
-    """The kind of block with a material that belongs in it, and its place: put there when there is a material that fits."""
+    material: tuple[str, str, int] | None = None
+    """The kind of block and of material that belong in it, and the place: put there when there is such a material."""
 
     @property
     def starter(self) -> VariantIn:
@@ -59,7 +59,7 @@ def all_templates() -> dict[str, Template]:
             language: VariantIn.model_validate({"language": language, **told[part]})
             for language, part in ((Language.SPANISH, "starter"), (Language.ENGLISH, "starter_en"))
         }
-        material = (told["material"], told["material_at"]) if "material" in told else None
+        material = (told["block"], told["material"], told["material_at"]) if "material" in told else None
         found[name] = Template(name, told["title"], told["description"], purpose, content_class, begun, material)
     return found
 

@@ -73,7 +73,7 @@ _PLAIN = {
     r"el día de hoy": "«hoy»",
     r"a la brevedad( posible)?": "una fecha, o «pronto»",
     r"mism[oa]s? que (?=\w)": "«que»",
-    r"coadyuvar": "«ayudar»",
+    r"coadyuv\w+": "«ayudar»",
     r"requisitar": "«llenar»",
     r"aperturar": "«abrir»",
     r"(asimismo|cabe señalar que|es menester|no omito|sin otro particular)": "quitarlo",

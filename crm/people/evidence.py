@@ -261,7 +261,7 @@ class Scales:
     def _weigh_places(self, one: Record, other: Record) -> "_Part":
         if one.place is not None and one.place == other.place:
             return _Part(self._shares.of_place(one.place), frozenset({Reason.SAME_CITY}))
-        if one.place is not None and other.place is not None:
+        if one.place is not None and other.place is not None and isinstance(one.place, int) == isinstance(other.place, int):
             return _Part(-3.0 if one.country == other.country else -4.0, frozenset({Reason.OTHER_CITY}))
         return _Part(-3.0) if one.country and other.country and one.country != other.country else NOTHING
 

@@ -38,6 +38,7 @@ class Pasted:
 
 def words(text: str) -> list[str]:
     """What may be an address in a text, in order."""
+    text = re.sub(r"\s?[(\[{]\s?(?:arroba|at)\s?[)\]}]\s?", "@", text, flags=re.IGNORECASE)
     found = [word.partition("?")[0].strip(_AROUND) for word in _PARTS.split(text) if "@" in word]
     return [_NUMBERED.sub("", word, count=1) if _NUMBERED.match(word) else word for word in found]
 

@@ -9,11 +9,13 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from crm import clock
+from crm.config import Settings
 from crm.database import Database
-from crm.mailing import campaigns, revisions, segments, sends
+from crm.mailing import campaigns, revisions, segments, sends, templates
 from crm.mailing.models import Send, SendMode, SendState, Trial
 from crm.mailing.schemas import CampaignIn
 from crm.mailing.segment_schemas import SegmentIn
+from crm.people.models import Language
 from crm.staff.models import Role
 from tests.mailing.factories import campaign, network
 from tests.mailing.mail_server import MailServer, running
@@ -332,3 +334,28 @@ def test_every_number_of_the_review_leads_to_its_people(visit: Visitor, written:
     assert "p***@" in page or "***@example" in page, "masked for who only reads"
     assert client.get(f"/campanas/{written}/personas?motivo=no_consent").status_code == 200
     assert client.get(f"/campanas/{written}/personas?motivo=inventado").status_code == 422
+
+
+def test_english_of_a_template_comes_while_the_spanish_is_as_it_came(visit: Visitor, database: Database) -> None:
+    client = visit(Role.EDITING)
+    told = {"nombre": "Tríptico", "plantilla": "leaflet"}
+    made = client.post("/campanas/nueva", data=csrf_of(client) | told, follow_redirects=False)
+    number = int(made.headers["location"].split("/")[2])
+    client.post(f"/campanas/{number}/redactar", data={**form_of(client, number), "deed": "english:on"})
+    form = form_of(client, number)
+    begun = templates.get("leaflet").starters[Language.ENGLISH]
+    assert form["en.subject"] == begun.subject
+    assert [form[f"en.{place}.body"] for place in (1, 2)] == [block.body for block in begun.blocks[1:] if block.type == "text"]
+    with database.session(write=False) as session:
+        codes = {problem.code for problem in campaigns.review(session, campaigns.get(session, number), Settings()).problems}
+    assert {"placeholder_left", "template_material_missing"} <= codes
+
+
+def test_a_date_that_nobody_filled_in_does_not_leave(visit: Visitor, database: Database) -> None:
+    client = visit(Role.EDITING)
+    told = {"nombre": "Fecha", "plantilla": "save_the_date"}
+    made = client.post("/campanas/nueva", data=csrf_of(client) | told, follow_redirects=False)
+    number = int(made.headers["location"].split("/")[2])
+    with database.session(write=False) as session:
+        problems = campaigns.review(session, campaigns.get(session, number), Settings()).problems
+    assert {problem.block for problem in problems if problem.code == "placeholder_left"} == {None, 0, 1, 2}
