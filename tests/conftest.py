@@ -179,7 +179,7 @@ def _spare_the_disk(server_url: str) -> None:
     base = sa.make_url(server_url.replace("postgresql://", "postgresql+psycopg://"))
     admin = sa.create_engine(base, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with admin.connect() as connection:
-        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+        for name in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             connection.exec_driver_sql(f"ALTER SYSTEM SET {name} = off")
         connection.exec_driver_sql("SELECT pg_reload_conf()")
 

@@ -204,7 +204,6 @@ looks = pytest.mark.skipif(
 
 
 @looks
-@pytest.mark.once
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_every_page_is_accessible_and_quiet(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     visit = signed_in(browser, site, size)
@@ -246,7 +245,6 @@ def test_tells_a_relay_in_trouble_and_a_send_that_ended_accessibly(
 
 
 @looks
-@pytest.mark.once
 def test_nothing_scrolls_sideways_on_the_narrowest_phone(browser: Browser, site: Site) -> None:
     visit = signed_in(browser, site, (320, 700))
     for url in site.pages:
@@ -466,7 +464,6 @@ def test_shows_how_a_send_moves_without_a_reload(browser: Browser, site: Site) -
     visit.page.context.close()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_everything_works_with_scripts_off(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     page = signed_in(browser, site, size, scripts=False).page
@@ -487,7 +484,6 @@ def test_everything_works_with_scripts_off(browser: Browser, site: Site, size: t
     page.context.close()
 
 
-@pytest.mark.once
 def test_a_cold_page_and_a_fragment_are_light(browser: Browser, site: Site) -> None:
     page = signed_in(browser, site).page
     for url in ("/contactos", f"/envios/{site.send_id}"):
