@@ -7,7 +7,6 @@ docs/decisions/legacy-and-consent.md for how often and what becomes of who never
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
@@ -39,58 +38,65 @@ class Answer(StrEnum):
     """Asked, and the mail came back or there is no address any more."""
 
 
-def _requests(*states: DeliveryState) -> tuple[sa.Select[Any], sa.ColumnElement[Any]]:
-    """Ids of the requests to a `Contact`, or to a record that was joined into theirs, that are in some state, and when each was
-    settled."""
-    delivery, send, joined = aliased(Delivery), aliased(Send), aliased(Contact)
-    theirs = delivery.contact_id.in_(sa.select(joined.id).where(joined.merged_into_id == Contact.id).correlate(Contact))
-    found = (
-        sa.select(delivery.id)
-        .join(send, send.id == delivery.send_id)
-        .where(
-            sa.or_(delivery.contact_id == Contact.id, theirs), delivery.state.in_(states), send.purpose == Purpose.CONSENT_REQUEST
-        )
-        .correlate(Contact)
-    )
-    return found, sa.func.coalesce(delivery.settled_at, send.starts_at)
-
-
-def _times(requests: sa.Select[Any]) -> sa.ScalarSelect[int]:
-    return requests.with_only_columns(sa.func.count()).scalar_subquery()
-
-
 def skip_reason(reason: sa.ColumnElement[str | None]) -> sa.ColumnElement[str | None]:
     """The reason of `consent.skip_reason` for a request: who has any consent on record has answered, and nobody is asked too
-    often. A request that is leaving, or of which nobody knows whether it left, counts as made."""
-    requests, at = _requests(DeliveryState.SENT, DeliveryState.IN_DOUBT, DeliveryState.SENDING)
-    enough = sa.or_(_times(requests) >= REQUESTS_MOST, requests.where(at > clock.now() - REQUESTS_APART).exists())
+    often, under no record of theirs. A request that is leaving, or of which nobody knows whether it left, counts as made."""
+    delivery, send, joined = aliased(Delivery), aliased(Send), aliased(Contact)
+    theirs = delivery.contact_id.in_(sa.select(joined.id).where(joined.merged_into_id == Contact.id).correlate(Contact))
+    made = delivery.state.in_((DeliveryState.SENT, DeliveryState.IN_DOUBT, DeliveryState.SENDING))
+    requests = (
+        sa.select(delivery.id)
+        .join(send, send.id == delivery.send_id)
+        .where(sa.or_(delivery.contact_id == Contact.id, theirs), made, send.purpose == Purpose.CONSENT_REQUEST)
+        .correlate(Contact)
+    )
+    times = requests.with_only_columns(sa.func.count()).scalar_subquery()
+    lately = requests.where(sa.func.coalesce(delivery.settled_at, send.starts_at) > clock.now() - REQUESTS_APART).exists()
     return sa.case(
         (reason == SkipReason.NO_CONSENT.value, SkipReason.ALREADY_ANSWERED.value),
-        (sa.and_(reason.is_(None), enough), SkipReason.ASKED_ENOUGH.value),
+        (sa.and_(reason.is_(None), sa.or_(times >= REQUESTS_MOST, lately)), SkipReason.ASKED_ENOUGH.value),
         else_=reason,
+    )
+
+
+def _asked(times: int) -> sa.Select[int]:
+    """The people who were asked so often, of everybody at once: a count per person would be asked of each (measured: 95 ms of
+    1,500 people for 54)."""
+    holder = aliased(Contact)
+    person = sa.func.coalesce(holder.merged_into_id, holder.id)
+    return (
+        sa.select(person)
+        .select_from(Delivery)
+        .join(Send, Send.id == Delivery.send_id)
+        .join(holder, holder.id == Delivery.contact_id)
+        .where(Delivery.state == DeliveryState.SENT, Send.purpose == Purpose.CONSENT_REQUEST)
+        .group_by(person)
+        .having(sa.func.count() >= times)
+        .correlate(None)
     )
 
 
 def answer() -> sa.ColumnElement[str | None]:
     """The `Answer` of a `Contact`, as SQL; NULL for who never was to be asked."""
-    asked = _times(_requests(DeliveryState.SENT)[0])
-    mail = consent.mail_state()
-    return sa.case(
-        (sa.and_(asked == 0, mail == "no_consent"), Answer.NOT_ASKED.value),
-        (asked == 0, sa.null()),
-        (mail == "ok", Answer.GRANTED.value),
-        (mail.in_(("unsubscribed", "complained")), Answer.LEFT.value),
-        (mail.in_(("bounced", "no_address")), Answer.UNREACHED.value),
-        (asked >= REQUESTS_MOST, Answer.EXHAUSTED.value),
-        else_=Answer.SILENT.value,
-    )
+    return _answer(Contact.__table__.c.id, consent.mail_state())
+
+
+def _answer(person: sa.ColumnElement[int], mail: sa.ColumnElement[str]) -> sa.ColumnElement[str | None]:
+    """Of a person whose mail stands so (`consent.mail_state`)."""
+    said = {"ok": Answer.GRANTED, "unsubscribed": Answer.LEFT, "complained": Answer.LEFT}
+    said |= {"bounced": Answer.UNREACHED, "no_address": Answer.UNREACHED}
+    silent = sa.case((person.in_(_asked(REQUESTS_MOST)), Answer.EXHAUSTED.value), else_=Answer.SILENT.value)
+    answered = sa.case({state: one.value for state, one in said.items()}, value=mail, else_=silent)
+    return sa.case((person.in_(_asked(1)), answered), (mail == "no_consent", Answer.NOT_ASKED.value), else_=None)
 
 
 def progress(session: Session) -> Mapping[Answer, int]:
     """How many people stand how; who never was to be asked is not counted."""
-    rows = sa.select(answer().label("answer")).select_from(Contact).where(visible()).subquery()
-    counted = session.execute(sa.select(rows.c.answer, sa.func.count()).where(rows.c.answer.is_not(None)).group_by(rows.c.answer))
-    found = {Answer(row[0]): row[1] for row in counted}
+    # Materialized, else how mail stands is asked wherever it is named (measured: 44 ms of 1,500 people for 31).
+    people = sa.select(Contact.id, consent.mail_state().label("mail")).where(visible()).cte().prefix_with("MATERIALIZED")
+    told = _answer(people.c.id, people.c.mail).label("answer")
+    counted = session.execute(sa.select(told, sa.func.count()).select_from(people).group_by(told))
+    found = {Answer(row[0]): row[1] for row in counted if row[0] is not None}
     return {one: found.get(one, 0) for one in Answer}
 
 
