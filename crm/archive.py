@@ -25,6 +25,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 import sqlalchemy as sa
 
 from crm import clock
+from crm.disk import sync_folder
 from crm.errors import Conflict, InvalidInput
 
 FORMAT = "red-voto-chilango backup"
@@ -37,6 +38,8 @@ LEFT_OUT = {"alembic_version", "staff_session", "sign_in_attempt", "worker", "pl
 WIDE = {"send_content"}
 """Tables whose rows may have megabytes each: read one by one."""
 _ROWS = 500
+_DAMAGED = (BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error)
+"""What `zipfile` raises of a file that is not whole, or packed in a way that it does not know."""
 
 
 @dataclass
@@ -154,15 +157,6 @@ def _name(draft: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names of a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class Archive:
     """A backup to read. InvalidInput(backup_not_ours, backup_damaged) for any other file."""
 
@@ -182,7 +176,7 @@ class Archive:
             return Manifest(**told)
         except (LookupError, TypeError) as error:
             raise InvalidInput("backup_not_ours") from error
-        except (ValueError, BadZipFile, OSError, EOFError, NotImplementedError, zlib.error) as error:
+        except _DAMAGED as error:
             raise InvalidInput("backup_damaged") from error
 
     @property
@@ -211,7 +205,7 @@ class Archive:
             with self._zip.open(name) as member:
                 while piece := member.read(PIECE):
                     yield piece
-        except (BadZipFile, OSError, EOFError, LookupError, ValueError, NotImplementedError, zlib.error) as error:
+        except (*_DAMAGED, LookupError) as error:
             raise InvalidInput("backup_damaged") from error
 
     def rows(self, table: str) -> Iterator[tuple[Mapping[str, Any], int]]:
@@ -248,7 +242,7 @@ def opened(path: Path) -> Iterator[Archive]:
         file = ZipFile(path)
     except FileNotFoundError as error:
         raise InvalidInput("backup_missing", path=str(path)) from error
-    except (BadZipFile, OSError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise InvalidInput("backup_damaged" if _begins_as_zip(path) else "backup_not_ours") from error
     with file:
         yield Archive(file)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from crm.disk import sync_folder
 from crm.errors import Unavailable
 
 KEYS_FILE = "keys.json"
@@ -124,13 +125,4 @@ def write_private(path: Path, text: str) -> None:
         pass
     finally:
         draft.unlink()
-    _keep_name(path.parent)
-
-
-def _keep_name(directory: Path) -> None:
-    """Wait until the disk has the names of a directory: a power cut must not take a file that others already rely on."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from crm import archive, backup, clock, copies, migration
-from crm.archive import Archive, sync_folder
+from crm.archive import Archive
 from crm.config import Settings
 from crm.database import JOURNAL_FILE, Base, last_ids, location_of, make_engine, release_file, sqlite_file
+from crm.disk import sync_folder
 from crm.errors import Conflict, CrmError, InvalidInput, Unavailable
 from crm.jobs import DEAD_AFTER, only_one
 from crm.keys import Keys, read_keys
