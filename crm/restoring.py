@@ -33,6 +33,8 @@ from crm.people.suppression import reconcile_journal
 
 ROWS_MOST, BYTES_MOST = 1000, 4 * 2**20
 """Rows and bytes of a batch."""
+WEB = "crm web"
+"""What connections of `crm web` to PostgreSQL are called."""
 _TELLING = ("account", "contact", "suppression", "campaign", "segment", "material", "import")
 """A database without a row in any of these holds nothing of anybody."""
 _JOBS = ("jobs.db", "jobs.db-wal", "jobs.db-shm")
@@ -133,6 +135,8 @@ def _look(settings: Settings) -> _There:
 
 def _look_inside(connection: sa.Connection, there: _There) -> None:
     has = set(sa.inspect(connection).get_table_names())
+    if connection.dialect.name == "postgresql" and _is_served(connection):
+        raise Conflict("restore_in_use")
     if connection.dialect.name == "postgresql" and "worker" in has:
         seen = connection.scalar(
             sa.select(sa.func.max(sa.table("worker", sa.column("seen_at", sa.DateTime(timezone=True))).c.seen_at))
@@ -147,6 +151,12 @@ def _look_inside(connection: sa.Connection, there: _There) -> None:
     there.last_ids = last_ids(connection)
     if "place" in has:
         there.places = list(connection.scalars(sa.select(sa.table("place", sa.column("id", sa.String)).c.id)))
+
+
+def _is_served(connection: sa.Connection) -> bool:
+    """Whether a `crm web` is connected: it would go on with the keys that it has, and hash who leaves with the wrong one."""
+    told = sa.text("SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = :name)")
+    return bool(connection.scalar(told, {"name": WEB}))
 
 
 def _check_place(there: _There, keys: Keys, *, replace: bool) -> None:

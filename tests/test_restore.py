@@ -491,6 +491,15 @@ def test_a_cloned_database_is_noticed_and_a_second_machine_is_not(
     server.drop(name)
 
 
+@pytest.mark.skipif(ENGINE == "sqlite", reason="on SQLite whoever serves has the file open, which is seen")
+def test_a_restore_sees_who_serves_on_postgresql(settings: Settings, kept: Path) -> None:
+    serving = sa.create_engine(settings.sqlalchemy_url, connect_args={"application_name": restoring.WEB})
+    with serving.connect(), pytest.raises(CrmError, match="restore_in_use"):
+        restoring.restore(settings, kept, replace=True)
+    serving.dispose()
+    restoring.restore(settings, kept, replace=True)
+
+
 # --- by the day ----------------------------------------------------------------------------------------------------------------
 
 

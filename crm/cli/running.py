@@ -12,7 +12,7 @@ import typer
 import uvicorn
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from crm import catcher, demo, jobs, migration, server
+from crm import catcher, demo, jobs, migration, restoring, server
 from crm.cli.edge import console, opened, read_settings, told
 from crm.config import RelayAddress, Settings
 from crm.database import Database
@@ -122,6 +122,7 @@ def _welcome(database: Database, settings: Settings) -> None:
 def web(host: Host = None, port: Port = None) -> None:
     """Solo páginas y API; los envíos los mueve `crm worker`."""
     settings = read_settings(host=host, port=port)
+    os.environ["PGAPPNAME"] = restoring.WEB  # libpq's own way: a restore must see whoever serves, who holds the old keys
     with told(), opened(settings) as database:
         _serve(database, settings)
 
