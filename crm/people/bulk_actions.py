@@ -170,6 +170,7 @@ def _change_tag(session: Session, ids: Sequence[int], tag_id: int, *, add: bool)
     else:
         session.execute(sa.delete(contact_tag).where(contact_tag.c.contact_id.in_(ids), contact_tag.c.tag_id == tag_id))
     after = _names_of_tags(session, ids)
+    _set(session, ids)
     _note(session, ids, {one: {"tags": [before.get(one), after.get(one)]} for one in ids})
     return dict.fromkeys(ids)
 
@@ -198,7 +199,7 @@ def _set_language(session: Session, ids: Sequence[int], language: str, _account_
     asked = sa.select(Contact.id, Contact.language).where(Contact.id.in_(ids), Contact.language != Language(language))
     before = {row[0]: row[1].value for row in session.execute(asked)}
     _set(session, list(before), language=Language(language))
-    _note(session, list(before), {one: {"language": [old, language]} for one, old in before.items()}, touched=False)
+    _note(session, list(before), {one: {"language": [old, language]} for one, old in before.items()})
     return dict(before)
 
 
@@ -207,14 +208,14 @@ def _back_language(session: Session, before: Changed, done: BulkAction) -> int:
     back = list(session.scalars(asked))
     for language in Language:
         _set(session, [one for one in back if before[one] == language.value], language=language)
-    _note(session, back, {one: {"language": [done.value, before[one]]} for one in back}, touched=False)
+    _note(session, back, {one: {"language": [done.value, before[one]]} for one in back})
     return len(back)
 
 
 def _block(session: Session, ids: Sequence[int], _value: str, _account_id: int) -> Changed:
     now = clock.now()
     _set(session, [*ids, *session.scalars(_joined_into(ids).where(Contact.blocked_at.is_(None)))], blocked_at=now)
-    _note(session, ids, {}, {one: {"blocked_at": [None, now.isoformat()]} for one in ids}, touched=False)
+    _note(session, ids, {}, {one: {"blocked_at": [None, now.isoformat()]} for one in ids})
     return dict.fromkeys(ids, now.isoformat())
 
 
@@ -224,7 +225,7 @@ def _back_block(session: Session, before: Changed, _done: BulkAction) -> int:
     back = [number for number, at in rows if at is not None and at.isoformat() == before[number]]
     since = {at for number, at in rows if number in back}
     _set(session, [*back, *session.scalars(_joined_into(back).where(Contact.blocked_at.in_(since)))], blocked_at=None)
-    _note(session, back, {}, {one: {"blocked_at": [before[one], None]} for one in back}, touched=False)
+    _note(session, back, {}, {one: {"blocked_at": [before[one], None]} for one in back})
     return len(back)
 
 
@@ -234,6 +235,7 @@ def _joined_into(ids: Sequence[int]) -> sa.Select[int]:
 
 
 def _set(session: Session, ids: Sequence[int], **values: object) -> None:
+    """Give people some values, and raise their version whatever was changed of them."""
     if ids:
         changed = (
             sa.update(Contact).where(Contact.id.in_(ids)).values(version=Contact.version + 1, changed_at=clock.now(), **values)
@@ -246,12 +248,8 @@ def _note(
     ids: Sequence[int],
     personal: Mapping[int, dict[str, object]],
     plain: Mapping[int, dict[str, object]] | None = None,
-    *,
-    touched: bool = True,
 ) -> None:
-    """Write the change of each person to the history; ``touched``: their version is still to be raised."""
-    if touched:
-        _set(session, ids)
+    """Write the change of each person to the history."""
     history.record(
         session,
         [
