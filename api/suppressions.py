@@ -59,7 +59,7 @@ def suppress_address(data: SuppressionIn, session: Writing, once: OnlyOnce) -> S
     """
 
     def make() -> SuppressionOut:
-        if data.happened_on > clock.institute_time(clock.now()).date():
+        if data.happened_on > clock.today():
             raise InvalidInput("date_future", field="happened_on")
         if data.message_id is not None:
             links.note_returned(session, data.message_id, data.address, data.reason)

@@ -1,6 +1,6 @@
 """The only module that asks what time it is."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 INSTITUTE_ZONE = ZoneInfo("America/Mexico_City")
@@ -15,3 +15,8 @@ def now() -> datetime:
 def institute_time(instant: datetime) -> datetime:
     """The same instant on the wall clock of Mexico City."""
     return instant.astimezone(INSTITUTE_ZONE)
+
+
+def today() -> date:
+    """The day that it is in Mexico City."""
+    return institute_time(now()).date()

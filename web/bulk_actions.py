@@ -207,7 +207,7 @@ _LEAVING = ("direcciones", "motivo", "fecha", "prueba", "numero")
 @router.get("/lotes/bajas")
 def ask_addresses(request: Request, session: SessionOf) -> Response:
     """A box to paste addresses into."""
-    return _leaving_page(request, session, {"fecha": tasks.today().isoformat(), "motivo": "baja"})
+    return _leaving_page(request, session, {"fecha": clock.today().isoformat(), "motivo": "baja"})
 
 
 @router.post("/lotes/bajas")

@@ -16,12 +16,13 @@ from crm.mailing.segment_names import CONSENT_ANSWERS
 from crm.people.consent import MAIL_STATES
 from crm.people.models import LeaderSector
 from crm.people.places import country_name
+from crm.people.words import SECTOR_WORDS
 from crm.staff.rights import Right
 from web import maps
 from web.asked import whole_number
 from web.contact_list import Figures, Filter, city_name, figures_of, page_of
 from web.dependencies import SessionOf, ViewerOf
-from web.pages import SECTOR_WORDS, is_fragment, page
+from web.pages import is_fragment, page
 
 MAIL_WORDS = {
     "ok": ("Puede recibir", "good"),

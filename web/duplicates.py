@@ -19,12 +19,13 @@ from crm.people.duplicate_models import DuplicatePair, PairState
 from crm.people.evidence import Grade
 from crm.people.models import Channel, ConsentState, Contact, Post
 from crm.people.names import display_name
+from crm.people.words import SECTOR_WORDS
 from web.asked import text_of, whole_number
 from web.contacts import MAIL_WORDS
 from web.dependencies import Posted, SessionOf
 from web.duplicate_words import GRADES, certainty, reasons_against, reasons_for, why
 from web.errors import status_of
-from web.pages import SECTOR_WORDS, Viewer, page
+from web.pages import Viewer, page
 from web.person_words import ADDRESS_STATES, FIELDS, NOTHING, TREATMENTS
 from web.words import LANGUAGES, PURPOSES
 

@@ -22,7 +22,7 @@ from web.asked import text_of, whole_number
 from web.bulk_actions import Chosen
 from web.contact_list import Filter, condition
 from web.dependencies import Posted, SessionOf, ViewerOf
-from web.pages import Viewer, page
+from web.pages import Viewer, attached, page
 from web.words import DELIVERY_STATES, reason_words
 
 FORMATS = (
@@ -129,9 +129,3 @@ def export(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted)
         return _page(request, session, view, query, typed=typed, wrong=error.sentence, status=422)
     name = f"red-{clock.institute_time(clock.now()):%Y-%m-%d}.{kind.value}"
     return attached(body, exports.MEDIA_TYPES[kind], name)
-
-
-def attached(body: bytes, media_type: str, name: str) -> Response:
-    """A file to be saved."""
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
-    return Response(body, media_type=media_type, headers=headers)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
+from crm import clock
 from crm.errors import CrmError, InvalidInput
 from crm.people import notes, tasks
 from crm.people.models import Contact, Note, Task
@@ -52,7 +53,7 @@ def lines_of(session: Session, found: Sequence[Task], *, masked: bool) -> list[L
     people = {task.contact_id for task in found if task.contact_id}
     named = {one.id: display_name(one) for one in session.scalars(sa.select(Contact).where(Contact.id.in_(people)))}
     owners = {account.id: account.name for account in session.scalars(sa.select(Account))}
-    today = tasks.today()
+    today = clock.today()
     return [
         Line(
             id=task.id,

@@ -90,7 +90,7 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
     ]
     found += [
         Need(f"Tarea: {task.text[:80]}",
-             f"{'Vence hoy' if task.due_on == tasks.today() else 'Ya venció'}{f' · {task.person}' if task.person else ''}",
+             f"{'Vence hoy' if task.due_on == clock.today() else 'Ya venció'}{f' · {task.person}' if task.person else ''}",
              f"/personas/{task.contact_id}#seguimiento" if task.contact_id else "/tareas",
              "warn" if task.is_late else "")
         for task in follow_ups.lines_of(session, tasks.due(session, viewer.account_id)[:MOST], masked=masked)

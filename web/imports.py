@@ -1,7 +1,5 @@
 """Importar: a file given, its columns matched, its basis stated, tried row by row, taken in by a worker, and taken back."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData
 
-from crm import clock, history
+from crm import clock, history, sheets
 from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
@@ -27,7 +25,7 @@ from crm.staff.models import Account
 from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.errors import status_of
-from web.pages import is_fragment, page
+from web.pages import attached, is_fragment, page
 from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES, RULES
 
 IMPORTS_MOST = 20
@@ -35,8 +33,6 @@ PASTED_MOST = 900_000
 ROWS_MOST = 100
 TWINS_NAMED = 5
 """Possible duplicates that the page of an import names."""
-STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet program would take for a formula at the beginning of a cell."""
 NUMBERED = re.compile(r"\((\d{1,4})\)$")
 """How a column without a header of its own is called: by its place."""
 
@@ -118,7 +114,7 @@ class Typed:
             told = date.fromisoformat(self.agreed_on)
         except ValueError as error:
             raise InvalidInput("date_invalid", field="agreed_on") from error
-        if told > clock.institute_time(clock.now()).date():
+        if told > clock.today():
             raise InvalidInput("date_future", field="agreed_on")
         return told
 
@@ -351,9 +347,8 @@ def refused(session: SessionOf, import_id: ImportId) -> Response:
     found = list(_refused_rows(session, import_id))
     history.note(session, "import", import_id, exported_rows=len(found))
     name = f"importacion-{import_id}-rechazadas.csv"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     columns = started.checked["headers"] if started.checked else []
-    return Response(_as_csv(found, columns), media_type="text/csv; charset=utf-8", headers=headers)
+    return attached(_as_csv(found, columns), sheets.CSV_TYPE, name)
 
 
 def _refused_rows(session: Session, import_id: int) -> Iterator[imports.RowResult]:
@@ -366,15 +361,10 @@ def _refused_rows(session: Session, import_id: int) -> Iterator[imports.RowResul
 
 
 def _as_csv(found: list[imports.RowResult], columns: Sequence[str]) -> bytes:
-    """With a mark that spreadsheet programs know UTF-8 by; no cell begins a formula. ``columns`` are the headers of the file."""
-    headers = _in_order({name for row in found for name in row.values or {}}, columns)
-    written = io.StringIO(newline="")
-    table = csv.writer(written, quoting=csv.QUOTE_ALL)  # where lists are parted by `;` a bare one would begin a cell
-    table.writerow([_harmless(text) for text in (*headers, "Fila del archivo", "Por qué no entró")])
-    for row in found:
-        cells = [str((row.values or {}).get(name, "")) for name in headers]
-        table.writerow([_harmless(text) for text in (*cells, str(row.number), row.sentence or "")])
-    return written.getvalue().encode("utf-8-sig")
+    """``columns`` are the headers of the file."""
+    names = _in_order({name for row in found for name in row.values or {}}, columns)
+    rows = [[*(str((row.values or {}).get(name, "")) for name in names), str(row.number), row.sentence or ""] for row in found]
+    return sheets.csv_file([*names, "Fila del archivo", "Por qué no entró"], rows)
 
 
 def _in_order(names: set[str], columns: Sequence[str]) -> list[str]:
@@ -386,10 +376,6 @@ def _in_order(names: set[str], columns: Sequence[str]) -> list[str]:
         return places.get(name, int(numbered[1]) - 1 if numbered else len(columns)), name
 
     return sorted(names, key=place)
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(STARTS_FORMULA) else text
 
 
 @router.post("/importar/{import_id}/deshacer")

@@ -122,7 +122,7 @@ def _lacks(material: Material) -> list[str]:
 
 def _is_past(material: Material) -> bool:
     """Whether its last day is over, by the calendar of Mexico City."""
-    return material.valid_until is not None and material.valid_until < clock.institute_time(clock.now()).date()
+    return material.valid_until is not None and material.valid_until < clock.today()
 
 
 # --- adding and changing -----------------------------------------------------------------------------------------------------

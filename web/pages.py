@@ -21,20 +21,13 @@ from crm import clock
 from crm.mailing import fields
 from crm.mailing.faults import SENTENCES
 from crm.mailing.relays import Trouble
-from crm.people.models import LeaderSector
+from crm.people.words import SECTOR_WORDS
 from crm.staff.models import Role
 from crm.staff.rights import ROLE_WORDS, ROLES, Right
 
 LOCALE = "es_MX"
 TEMPLATES = Path(__file__).parent.parent / "templates" / "web"
 STATIC = Path(__file__).parent / "static"
-
-SECTOR_WORDS = {
-    LeaderSector.COMMUNITY_DEVELOPMENT: "Desarrollo comunitario",
-    LeaderSector.BUSINESS: "Negocios",
-    LeaderSector.ACADEMIA: "Academia",
-    LeaderSector.CULTURE: "Cultura",
-}
 
 
 HELP_PAGES = {
@@ -123,6 +116,12 @@ def page(
     shared = {"viewer": getattr(state, "viewer", None), "frame": getattr(state, "frame", None)}
     body = environment().get_template(template).render({**shared, **context})
     return HTMLResponse(body, status_code=status, headers=headers)
+
+
+def attached(body: bytes, media_type: str, name: str) -> Response:
+    """A file to be saved, under a name in ASCII."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "X-Content-Type-Options": "nosniff"}
+    return Response(body, media_type=media_type, headers=headers)
 
 
 def go(request: Request, where: str) -> Response:
@@ -227,7 +226,7 @@ def day(value: date | datetime) -> str:
 
 def ago(instant: datetime) -> str:
     """`hoy`, `ayer`, `hace 3 días`, `hace 2 meses`, by the calendar of Mexico City."""
-    days = (clock.institute_time(clock.now()).date() - clock.institute_time(instant).date()).days
+    days = (clock.today() - clock.institute_time(instant).date()).days
     if days <= 0:
         return "hoy"
     if days == 1:

@@ -114,7 +114,7 @@ def _page(
         "treatments": TREATMENTS,
         "may_edit": viewer.may(Right.EDIT),
         "may_lift": viewer.may(Right.SEND),
-        "today": _today(),
+        "today": clock.today(),
         "typed": typed or {},
         "wrong": wrong or {},
         "now": clock.now(),
@@ -308,13 +308,9 @@ def read_day(typed: str, wrong: dict[str, str], field: str) -> date | None:
         return None
     if told is None:
         wrong[field] = SENTENCES["field_required"]
-    elif told > _today():
+    elif told > clock.today():
         wrong[field] = SENTENCES["date_future"]
     return told
-
-
-def _today() -> date:
-    return clock.institute_time(clock.now()).date()
 
 
 @router.post("/personas/{contact_id}/rebote/levantar")

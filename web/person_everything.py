@@ -12,9 +12,9 @@ from crm import clock, privacy
 from crm.people.countries import country_name
 from crm.people.models import Contact
 from crm.people.names import display_name
+from crm.people.words import SECTOR_WORDS
 from web.dependencies import SessionOf
-from web.exports import attached
-from web.pages import SECTOR_WORDS, day, moment, page
+from web.pages import attached, day, moment, page
 from web.person_words import FIELDS, OUTCOMES, ROW_STATES, SUPPRESSIONS, TREATMENTS
 from web.words import DELIVERY_STATES, LANGUAGES, PURPOSES, reason_words
 

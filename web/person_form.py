@@ -20,11 +20,12 @@ from crm.people.likeness import Alike
 from crm.people.models import ConsentState, Contact, EmailAddress, Language, LeaderSector
 from crm.people.names import display_name
 from crm.people.schemas import ContactIn, ContactPatch
+from crm.people.words import SECTOR_WORDS
 from web.asked import text_of
 from web.dependencies import Posted, SessionOf
 from web.duplicate_words import GRADES, why
 from web.errors import status_of
-from web.pages import SECTOR_WORDS, page
+from web.pages import page
 from web.person_story import Reader
 from web.person_typed import (
     AS_TYPED,

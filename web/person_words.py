@@ -9,7 +9,7 @@ from crm.mailing.models import Outcome
 from crm.people.addresses import mask_address
 from crm.people.countries import country_name
 from crm.people.models import Channel, LeaderSector, RowStatus, SuppressionReason, Treatment
-from web.pages import SECTOR_WORDS
+from crm.people.words import SECTOR_WORDS
 from web.words import LANGUAGES
 
 TREATMENTS = {Treatment.ESTIMADA: "Estimada", Treatment.ESTIMADO: "Estimado", Treatment.NEUTRAL: "Neutral"}

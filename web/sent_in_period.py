@@ -22,8 +22,7 @@ from crm.staff.rights import Right
 from web import samples
 from web.asked import address
 from web.dependencies import SessionOf, ViewerOf
-from web.exports import attached
-from web.pages import Viewer, day, page
+from web.pages import Viewer, attached, day, page
 from web.samples import BEHIND_ROWS
 from web.words import PURPOSES, reason_words
 
@@ -45,7 +44,7 @@ router = APIRouter()
 
 def read_period(query: Mapping[str, str]) -> Period:
     """The days of an address, else this quarter; InvalidInput(date_invalid, period_invalid)."""
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     quarter = sent_in_period.quarter_of(today)
     try:
         first = date.fromisoformat(query["desde"]) if query.get("desde") else quarter.first
@@ -93,7 +92,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
 
 def _presets() -> list[tuple[str, str]]:
     """Periods that are asked for most, with their address."""
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     this = sent_in_period.quarter_of(today)
     before = sent_in_period.quarter_of(this.first - timedelta(days=1))
     month = Period(today.replace(day=1), (today.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1))

@@ -167,7 +167,7 @@ def _told(typed: Mapping[str, str], form: FormData) -> Told:
         warm_up_since=typed["calentamiento"],
     )
     if typed["servicio"] == NEW:
-        today = clock.institute_time(clock.now()).date().isoformat()
+        today = clock.today().isoformat()
         return replace(told, per_minute=told.per_minute or str(SERVICES[NEW].per_minute), warm_up_since=told.warm_up_since or today)
     if service is None or not service.host:
         return told

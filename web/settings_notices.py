@@ -40,7 +40,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf, hecho: str = ""
     newest = privacy_notices.newest(session)
     begun = {
         "version": "",
-        "desde": _today().isoformat(),
+        "desde": clock.today().isoformat(),
         "simplificado": newest.text if newest else "",
         "ingles": newest.text_en if newest else "",
         "integral": (newest.full_text if newest else "") or privacy_notices.FULL_TEXT,
@@ -99,7 +99,3 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InvalidInput("date_invalid", field="valid_from") from error
-
-
-def _today() -> date:
-    return clock.institute_time(clock.now()).date()

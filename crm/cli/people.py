@@ -110,7 +110,7 @@ def add_suppression(
     message_id: Annotated[str | None, typer.Option(help="Message-ID del correo que rebotó o dio queja: prueba que salió.")] = None,
 ) -> None:
     """Anota que una dirección no debe recibir más correos."""
-    day = date.fromisoformat(on) if on else clock.institute_time(clock.now()).date()
+    day = date.fromisoformat(on) if on else clock.today()
     with transaction() as session:
         if message_id is not None:
             links.note_returned(session, message_id, address, reason)

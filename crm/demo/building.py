@@ -42,7 +42,7 @@ def build(database: Database, settings: Settings, *, progress: Callable[[str], N
     workbook.write(folder / NETWORK_FILE, people.with_basis)
     workbook.write(folder / LEGACY_FILE, people.legacy)
     progress("Importando 1,500 personas…")
-    _take_in(database, folder / NETWORK_FILE, Basis(PURPOSES, EVIDENCE, clock.institute_time(clock.now()).date()))
+    _take_in(database, folder / NETWORK_FILE, Basis(PURPOSES, EVIDENCE, clock.today()))
     _take_in(database, folder / LEGACY_FILE, None)
     progress("Preparando materiales y campañas…")
     with database.session(why=WHY) as session:

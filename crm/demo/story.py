@@ -1,6 +1,5 @@
 """What happened in the demo, done by the verbs that a person's clicks would call."""
 
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,7 +32,7 @@ SEGMENTS: dict[str, dict[str, Any]] = {
 
 def leave(session: Session, network: Network) -> None:
     """Some asked not to be written to, some complained, some had their data blocked."""
-    today = _today()
+    today = clock.today()
     for one in network.people:
         if one.has_left:
             consent.suppress(
@@ -59,7 +58,7 @@ def tell(session: Session, settings: Settings) -> None:
 
     The invitation stays a draft when the relay is beyond this machine: nobody of the demo may be written to through it.
     """
-    privacy_notices.publish(session, valid_from=_today(), **texts.NOTICE)
+    privacy_notices.publish(session, valid_from=clock.today(), **texts.NOTICE)
     chosen = {name: _segment(session, name) for name in SEGMENTS}
     drawn = {language: _material(session, language) for language in Language}
     invitation = campaigns.create(
@@ -69,7 +68,7 @@ def tell(session: Session, settings: Settings) -> None:
             template="invitation",
             purpose=Purpose.EVENT_INVITATION,
             audience=Audience(include=[segment.id for segment in chosen.values()]),
-            variants=texts.workshop(drawn, _today()),
+            variants=texts.workshop(drawn, clock.today()),
         ),
     )
     campaigns.create(
@@ -101,7 +100,3 @@ def _material(session: Session, language: Language) -> int:
     )
     body = drawings.draw(texts.DRAWN[language])
     return materials.create(session, told, body=body, file_name=f"tres-pasos-{language.value}.png").id
-
-
-def _today() -> date:
-    return clock.institute_time(clock.now()).date()

@@ -7,15 +7,9 @@ from pathlib import Path
 import xlsxwriter
 
 from crm.demo.network import Person
-from crm.people.models import LeaderSector
+from crm.people.words import SECTOR_WORDS
 
 SOURCE = "Red sintética de demostración"
-_SECTORS = {
-    LeaderSector.COMMUNITY_DEVELOPMENT: "Desarrollo comunitario",
-    LeaderSector.ACADEMIA: "Academia",
-    LeaderSector.BUSINESS: "Negocios",
-    LeaderSector.CULTURE: "Cultura",
-}
 _HEADERS = (
     "Nombre(s)", "Primer apellido", "Segundo apellido", "Correo electrónico", "Correo 2", "Teléfono", "Ciudad", "País", "Idioma",
     "Trato", "Alcaldía de origen", "Sector de liderazgo", "Organización", "Cargo", "Etiquetas", "Fuente",
@@ -43,5 +37,5 @@ def _cells(person: Person) -> tuple[str, ...]:
     name = person.name
     who = (name.given, name.first, name.second, person.address, person.second_address, person.phone)
     where = (person.city, person.country, person.language, person.treatment, person.borough)
-    what = (_SECTORS[person.sector] if person.sector else "", person.organization, person.post)
+    what = (SECTOR_WORDS[person.sector] if person.sector else "", person.organization, person.post)
     return (*who, *where, *what, "; ".join(person.tags), SOURCE)

@@ -111,6 +111,6 @@ def _record(session: Session, person_id: int, delivery: Delivery, version: str, 
             state=ConsentState.GRANTED,
             evidence=proof,
             notice_version=version,
-            given_on=clock.institute_time(clock.now()).date(),
+            given_on=clock.today(),
         )
         consent.record(session, person_id, said, source=consent.OWN_ACT)

@@ -393,7 +393,7 @@ def _keep_attempt(session: Session, settled: Settled, state: DeliveryState, reas
 def _judge_address(session: Session, claimed: Claimed, settled: Settled) -> None:
     """A mailbox that does not exist is not written to again (the proof names the code, not the server's words)."""
     proof = f"SMTP {settled.reply.code} {settled.reply.enhanced}".strip()
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     consent.suppress(session, claimed.address, SuppressionReason.BOUNCED, happened_on=today, proof=proof)
 
 

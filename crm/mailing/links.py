@@ -98,7 +98,7 @@ def leave(session: Session, token: str) -> Leaving:
     if delivery is not None and delivery.address is not None:
         session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
         deliveries.prove_sent(session, [delivery.id], deliveries.LINK_USED)
-        today = clock.institute_time(clock.now()).date()
+        today = clock.today()
         proof = f"Enlace de baja del envío {delivery.send_id}"
         consent.suppress(session, delivery.address, SuppressionReason.UNSUBSCRIBED, happened_on=today, proof=proof)
     return leaving

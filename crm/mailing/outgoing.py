@@ -224,7 +224,7 @@ def _first_day(text: str, faults: list[InvalidInput]) -> date | None:
     except ValueError:
         faults.append(InvalidInput("warm_up_invalid", field="warm_up_since"))
         return None
-    if not FIRST_WARM_UP <= told <= clock.institute_time(clock.now()).date():
+    if not FIRST_WARM_UP <= told <= clock.today():
         faults.append(InvalidInput("warm_up_invalid", field="warm_up_since"))
     return told
 
@@ -263,13 +263,13 @@ def trial(session: Session, to_address: str, settings: Settings) -> Trial:
     )
     compiled = composing.compose("notice", variant, {}, notice_url=None)
     sender, keys = sends.sender_of(settings), keys_of(session)
-    unsubscribe = links.unsubscribe_url(settings, keys, links.NO_ONE)
+    personal = links.personal(settings, keys, links.NO_ONE, compiled.sources)
     envelope = Envelope(
         to_name="",
         to_address=to_address,
         message_id=links.message_id(keys, links.NO_ONE, sender.domain),
-        unsubscribe=unsubscribe,
+        unsubscribe=personal["enlace_baja"],
         feedback="prueba:correo",
         date=clock.now(),
     )
-    return Trial(to_address, b"".join(build(compiled, {"enlace_baja": unsubscribe}, envelope, sender)))
+    return Trial(to_address, b"".join(build(compiled, personal, envelope, sender)))

@@ -15,9 +15,10 @@ from crm.mailing.segment_values import Value
 from crm.people import places
 from crm.people.gazetteer import gazetteer
 from crm.people.gazetteer import key as region_key
-from crm.people.models import City, Contact, Import, Language, LeaderSector, Organization, Purpose, Tag, visible
+from crm.people.models import City, Contact, Import, Language, Organization, Tag, visible
 from crm.people.organizations import organization_key
 from crm.people.tags import tag_key
+from crm.people.words import PURPOSE_WORDS, SECTOR_WORDS
 
 Names = Callable[[Session, Sequence[Any]], Mapping[Any, str]]
 """The words of each value that means something; a value that is missing there finds nobody."""
@@ -26,21 +27,9 @@ Options = Callable[[Session], list[tuple[Value, str]]]
 
 OPTION_LIMIT = 1_000
 
-SECTORS = {
-    LeaderSector.COMMUNITY_DEVELOPMENT.value: "desarrollo comunitario",
-    LeaderSector.BUSINESS.value: "negocios",
-    LeaderSector.ACADEMIA.value: "academia",
-    LeaderSector.CULTURE.value: "cultura",
-}
+SECTORS = {sector.value: words.lower() for sector, words in SECTOR_WORDS.items()}
 LANGUAGES = {Language.SPANISH.value: "español", Language.ENGLISH.value: "inglés"}
-PURPOSES = {
-    Purpose.ELECTORAL_INFORMATION.value: "información electoral",
-    Purpose.CIVIC_EDUCATION.value: "educación cívica",
-    Purpose.EVENT_INVITATION.value: "invitaciones a eventos",
-    Purpose.NEWSLETTER.value: "boletín",
-    Purpose.INSTITUTIONAL_LIAISON.value: "vinculación institucional",
-    Purpose.CONSENT_REQUEST.value: "solicitud de consentimiento",
-}
+PURPOSES = {purpose.value: words for purpose, words in PURPOSE_WORDS.items()}
 MAIL_STATES = {
     "ok": "en condiciones de recibir correo",
     "no_consent": "sin consentimiento registrado",

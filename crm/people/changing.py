@@ -118,7 +118,7 @@ def _change_tags(session: Session, contact: Contact, names: list[str]) -> None:
 
 
 def _change_sectors(_session: Session, contact: Contact, sectors: list[LeaderSector]) -> None:
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     held = {role.sector: role for role in contact.leader_roles if role.until is None}
     for sector, role in held.items():
         if sector not in sectors:
@@ -137,14 +137,14 @@ def _change_post(session: Session, contact: Contact, told: dict[str, Any]) -> No
         if told.get("post"):
             raise InvalidInput("post_without_organization", field="organization")
         if current is not None:
-            current.until = clock.institute_time(clock.now()).date()
+            current.until = clock.today()
         return
     key = organizations.organization_key(name)
     if current is not None and current.organization.key == key:
         current.title = told.get("post", current.title)
         return
     if current is not None:
-        current.until = clock.institute_time(clock.now()).date()
+        current.until = clock.today()
     organization = organizations.get(session, organizations.ensure(session, [name])[key])
     contact.posts.append(
         Post(contact_id=contact.id, organization=organization, organization_id=organization.id, title=told.get("post"))

@@ -10,8 +10,9 @@ from crm import clock, history, sheets
 from crm.errors import InvalidInput
 from crm.people import contacts
 from crm.people.countries import country_name
-from crm.people.models import ConsentState, LeaderSector, Purpose
+from crm.people.models import ConsentState
 from crm.people.schemas import ContactOut
+from crm.people.words import PURPOSE_WORDS, SECTOR_WORDS
 
 BATCH = 200
 REASON_LENGTH = 500
@@ -32,20 +33,6 @@ HEADERS = (
     "En la Red desde",
 )  # fmt: skip
 """Those of the fields are the headers by which an import knows them."""
-_SECTORS = {
-    LeaderSector.COMMUNITY_DEVELOPMENT: "Desarrollo comunitario",
-    LeaderSector.BUSINESS: "Negocios",
-    LeaderSector.ACADEMIA: "Academia",
-    LeaderSector.CULTURE: "Cultura",
-}
-_PURPOSES = {
-    Purpose.ELECTORAL_INFORMATION: "información electoral",
-    Purpose.CIVIC_EDUCATION: "educación cívica",
-    Purpose.EVENT_INVITATION: "invitaciones",
-    Purpose.NEWSLETTER: "boletín",
-    Purpose.INSTITUTIONAL_LIAISON: "vinculación institucional",
-    Purpose.CONSENT_REQUEST: "solicitud de consentimiento",
-}
 
 
 def export(session: Session, condition: sa.ColumnElement[bool], form: Format, *, reason: str, view: str) -> tuple[bytes, int]:
@@ -99,12 +86,12 @@ def _cells(person: ContactOut) -> list[sheets.Cell]:
         person.language,
         person.home_borough,
         ", ".join(person.tags),
-        ", ".join(_SECTORS[sector] for sector in person.leader_sectors),
+        ", ".join(SECTOR_WORDS[sector] for sector in person.leader_sectors),
         person.organization,
         person.post,
         person.source,
         "sí" if person.mail_state == "ok" else "no",
-        ", ".join(_PURPOSES[purpose] for purpose in granted),
+        ", ".join(PURPOSE_WORDS[purpose] for purpose in granted),
         clock.institute_time(person.created_at).date(),
     ]
 

@@ -54,7 +54,7 @@ integral): brackets are left for who answers for it, and nothing with a bracket 
 
 def newest(session: Session) -> PrivacyNotice | None:
     """The privacy notice in force today, by the calendar of Mexico City; None when none is kept."""
-    in_force = PrivacyNotice.valid_from.is_(None) | (PrivacyNotice.valid_from <= _today())
+    in_force = PrivacyNotice.valid_from.is_(None) | (PrivacyNotice.valid_from <= clock.today())
     by_age = (PrivacyNotice.valid_from.desc().nulls_last(), PrivacyNotice.id.desc())
     return session.scalars(sa.select(PrivacyNotice).where(in_force).order_by(*by_age).limit(1)).first()
 
@@ -85,7 +85,7 @@ def publish(
     version = unicodedata.normalize("NFC", version)
     told = {"text": _tidy(text), "text_en": _tidy(text_en), "full_text": _tidy(full_text)}
     faults = [*_version_faults(session, version.strip()), *_text_faults(told)]
-    if valid_from < _today():
+    if valid_from < clock.today():
         faults.append(InvalidInput("notice_day_past", field="valid_from"))
     if url.strip() and not re.fullmatch(r"https://[^\s<>\"]{1,490}", url.strip()):
         faults.append(InvalidInput("link_invalid", field="url"))
@@ -108,7 +108,7 @@ def withdraw(session: Session, version: str) -> None:
 
 def is_to_come(notice: PrivacyNotice) -> bool:
     """Whether nobody was shown it yet, because its day has not come."""
-    return notice.valid_from is not None and notice.valid_from > _today()
+    return notice.valid_from is not None and notice.valid_from > clock.today()
 
 
 def text_in(notice: PrivacyNotice, language: Language) -> tuple[str, Language]:
@@ -137,7 +137,3 @@ def _text_faults(told: dict[str, str]) -> list[InvalidInput]:
 
 def _tidy(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\x00", "").strip()
-
-
-def _today() -> date:
-    return clock.institute_time(clock.now()).date()

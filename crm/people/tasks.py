@@ -65,7 +65,7 @@ def find(session: Session, *, contact_id: int | None = None, account_id: int | N
 
 def due(session: Session, account_id: int) -> Sequence[Task]:
     """The open tasks of an account, or of nobody in particular, whose day is today or went by."""
-    return [task for task in find(session, account_id=account_id) if task.due_on is not None and task.due_on <= today()]
+    return [task for task in find(session, account_id=account_id) if task.due_on is not None and task.due_on <= clock.today()]
 
 
 def finish(session: Session, task_id: int, account_id: int | None) -> Task:
@@ -91,11 +91,6 @@ def remove(session: Session, task_id: int) -> Task:
     task.removed_at = task.removed_at or clock.now()
     session.flush()
     return task
-
-
-def today() -> date:
-    """By the calendar of Mexico City."""
-    return clock.institute_time(clock.now()).date()
 
 
 def _get(session: Session, task_id: int) -> Task:

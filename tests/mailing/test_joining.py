@@ -27,7 +27,7 @@ from tests.people.factories import address_of, consent_in, contact, contact_in, 
 
 PLACE = {"city": "Chicago", "country": "US"}
 TWICE: dict[str, Any] = {"given_names": "Zoé", "first_surname": "Xolalpa", "second_surname": "Quiroz", **PLACE}
-TODAY: dict[str, Any] = {"happened_on": clock.institute_time(clock.now()).date(), "proof": "prueba"}
+TODAY: dict[str, Any] = {"happened_on": clock.today(), "proof": "prueba"}
 
 
 def twins(session: Session, *, joined: dict[str, Any] | None = None, **kept: Any) -> tuple[int, int]:
@@ -231,7 +231,7 @@ def test_what_the_team_wrote_goes_with_the_person_and_back(session: Session) -> 
 
 
 def test_a_request_to_either_record_counts_and_its_link_is_of_the_person(session: Session, settings: Settings) -> None:
-    publish = {"version": "2027-1", "valid_from": clock.institute_time(clock.now()).date(), "text": "Aviso", "text_en": ""}
+    publish = {"version": "2027-1", "valid_from": clock.today(), "text": "Aviso", "text_en": ""}
     privacy_notices.publish(session, **publish, full_text="", url="")  # type: ignore[arg-type]  # of several types
     pair = twins(session, tags=["taller"], consents=[], joined={"tags": ["taller"], "consents": []})
     send = begun(session, settings, purpose=Purpose.CONSENT_REQUEST)
@@ -243,7 +243,7 @@ def test_a_request_to_either_record_counts_and_its_link_is_of_the_person(session
     token = keys_of(session).sign_link("consent", mail)
     consent_answers.accept(session, token, "2027-1", network="127.0.0.1", agent="Prueba")
     assert in_segment(session, "consent_request", "granted") == [pair[0]]
-    day = clock.institute_time(clock.now()).date()
+    day = clock.today()
     assert sent_in_period.different_people(session, Period(day, day)) == 1
     assert {row["id"] for row in privacy.everything(session, pair[0])["delivery"]} >= {mail}
     blocked = bulk_actions.carry_out(session, BulkKind.BLOCK, "", [pair[0]], 1)

@@ -122,7 +122,7 @@ def test_links_to_the_privacy_notice_in_force_and_to_none_that_is_not_kept(sessi
     contact_id, written = network(session, 1)[0], campaign(session)
     seen = previews.of_campaign(session, written, contact_id, settings)
     assert "/p/aviso/" not in seen.html + seen.text
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     for version, days in (("2026 2", -10), ("2026-1", -300), ("2027-1", 10)):
         session.add(PrivacyNotice(version=version, text="Aviso", valid_from=today + timedelta(days=days)))
     session.add(PrivacyNotice(version="sin fecha", text="Aviso"))

@@ -24,7 +24,7 @@ from crm.people import consent, contacts
 from crm.people.models import City, Contact, Import, Language, Purpose, SuppressionReason
 from crm.people.schemas import ConsentIn, ContactIn
 
-TODAY = clock.institute_time(clock.now()).date()
+TODAY = clock.today()
 TAG = {"field": "tag", "op": "is", "value": "a"}
 
 

@@ -78,7 +78,7 @@ def test_a_language_goes_back_to_what_each_had(session: Session, people: list[in
 
 
 def test_tasks_and_notes_are_made_for_each_and_those_done_meanwhile_stay(session: Session, people: list[int], own_id: int) -> None:
-    done = carry_out(session, BulkKind.TASK, "Llamar", people, own_id, due_on=tasks.today(), owner_id=own_id)
+    done = carry_out(session, BulkKind.TASK, "Llamar", people, own_id, due_on=clock.today(), owner_id=own_id)
     assert done.people == 4
     tasks.finish(session, session.scalars(sa.select(Task.id)).first() or 0, own_id)
     assert undo(session, done.id).undone == 3
@@ -127,9 +127,9 @@ def test_after_thirty_days_it_stays(session: Session, people: list[int], own_id:
 
 def test_a_task_is_of_an_account_that_can_do_it(session: Session, people: list[int], own_id: int) -> None:
     for owner in (own_id, None):
-        tasks.add(session, "Llamar", due_on=tasks.today(), account_id=owner, made_by_id=own_id, contact_id=people[0])
+        tasks.add(session, "Llamar", due_on=clock.today(), account_id=owner, made_by_id=own_id, contact_id=people[0])
     assert len(tasks.due(session, own_id)) == 2
-    tasks.add(session, "Después", due_on=tasks.today() + timedelta(days=1), account_id=own_id, made_by_id=own_id)
+    tasks.add(session, "Después", due_on=clock.today() + timedelta(days=1), account_id=own_id, made_by_id=own_id)
     assert len(tasks.due(session, own_id)) == 2
     with pytest.raises(InvalidInput, match="account_unknown"):
         tasks.add(session, "Llamar", due_on=None, account_id=999, made_by_id=own_id)

@@ -10,7 +10,7 @@ from crm.errors import Conflict, InvalidInput
 from crm.people import privacy_notices
 from crm.people.models import Language, PrivacyNotice
 
-TODAY = clock.institute_time(clock.now()).date()
+TODAY = clock.today()
 TOLD = {"version": "2027-1", "valid_from": TODAY, "text": "Aviso breve.", "text_en": "", "full_text": "", "url": ""}
 
 

@@ -91,7 +91,7 @@ def furnish(session: Session, own_id: int, send: Send) -> str:
     send.ordered_by_kind, send.ordered_by_id = "account", colleague.id
     accounts.disable(session, accounts.create(session, "antes@example.org", "Eva Sol", Role.READING, PASSWORD).id)
     clients.create(session, "Sitio de registro", "Ana Paz", ["contacts:write", "segments:read"])
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     text = {"text": "Aviso breve.", "text_en": "Short notice.", "full_text": "Responsable\nEl Instituto", "url": ""}
     privacy_notices.publish(session, version="2027-1", valid_from=today, **text)
     drawn = BytesIO()

@@ -44,7 +44,7 @@ def legacy(database: Database) -> None:
 
 
 def publish(database: Database, session: object, version: str = "2027-1") -> None:
-    today = clock.institute_time(clock.now()).date()
+    today = clock.today()
     privacy_notices.publish(
         session,  # type: ignore[arg-type]  # a session
         version=version, valid_from=today, text="Aviso breve.", text_en="Short notice.", full_text="", url="",

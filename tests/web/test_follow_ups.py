@@ -6,13 +6,13 @@ from datetime import timedelta
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from crm import clock
 from crm.database import Database
-from crm.people import tasks
 from crm.people.models import Contact, Suppression, Tag, contact_tag
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 
-LATE = (tasks.today() - timedelta(days=2)).isoformat()
+LATE = (clock.today() - timedelta(days=2)).isoformat()
 
 
 def people_tagged(database: Database, name: str) -> int:

@@ -25,7 +25,7 @@ from web.person_typed import AS_TYPED
 
 BOUNCED, UNSUBSCRIBED = SuppressionReason.BOUNCED, SuppressionReason.UNSUBSCRIBED
 NEWSLETTER = Purpose.NEWSLETTER
-TODAY = clock.institute_time(clock.now()).date()
+TODAY = clock.today()
 DEED = {"motivo": "baja", "direccion": "todas", "fecha": "2026-11-20", "prueba": "Llamada del 20 de noviembre"}
 
 

@@ -319,7 +319,7 @@ def test_a_known_service_brings_its_own_server(visit: Visitor, database: Databas
 
 
 def test_a_new_server_warms_up_from_today_or_from_its_first_day(visit: Visitor, database: Database, settings: Settings) -> None:
-    client, today = visit(Role.ADMINISTRATION), clock.institute_time(clock.now()).date()
+    client, today = visit(Role.ADMINISTRATION), clock.today()
     page = save(client, servicio="new", ritmo="")[1]
     relay = now(database, settings).relay
     assert relay is not None

@@ -9,7 +9,7 @@ from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 
 HERE = "/ajustes/avisos"
-TODAY = clock.institute_time(clock.now()).date()
+TODAY = clock.today()
 
 
 def told(**others: str) -> dict[str, str]:
