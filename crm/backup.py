@@ -47,7 +47,7 @@ AGAIN_AFTER = timedelta(hours=1)
 """A backup that failed is tried again after so long."""
 OLD_AFTER = timedelta(days=2)
 """Without a good backup for so long, Inicio says so."""
-KEEP_DAYS, KEEP_WEEKS = 7, 4
+KEEP_DAYS, KEEP_WEEKS = 7, 4  # weeks beside the one that is under way, of which a Monday has only seen itself
 _NAME = re.compile(r"red-(\d{8})-\d{6}\.zip\Z")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -234,8 +234,8 @@ def _remove_drafts(folder: Path) -> None:
 
 
 def prune(folder: Path) -> None:
-    """Keep all of today and yesterday, the newest of each of the last 7 days that have one, and of each of the last 4 weeks.
-    Files of any other name are whoever's put them there."""
+    """Keep all of today and yesterday, and the newest of each of the last 7 days that have one, of this week and of each of the 4
+    before. Files of any other name are whoever's put them there."""
     dated = [(path, _day(path)) for path in sorted(folder.glob("red-*.zip"), reverse=True)]
     days: dict[date, Path] = {}
     weeks: dict[tuple[int, int], Path] = {}
@@ -247,7 +247,7 @@ def prune(folder: Path) -> None:
     kept = {
         *(path for path, day in dated if day and day >= lately),
         *list(days.values())[:KEEP_DAYS],
-        *list(weeks.values())[:KEEP_WEEKS],
+        *list(weeks.values())[: 1 + KEEP_WEEKS],
     }
     for path, day in dated:
         if day is not None and path not in kept:

@@ -28,7 +28,7 @@ FORGET = timedelta(days=400)
 """A data folder that was away for longer joins as a new one."""
 ID_GAP = 1_000_000
 """How far ids go on after a restore: no id that the lost rows had may be given again, since links in mails that left are signed
-over it. The oldest backup that is kept is 4 weeks old; a relay of 10,000 mails a day gives 280,000 deliveries in that time."""
+over it. The oldest backup that is kept is 5 weeks old; a relay of 10,000 mails a day gives 350,000 deliveries in that time."""
 ID_MOST = 2_000_000_000
 """Ids stay below 2^31; there is room for two thousand restores."""
 

@@ -11,11 +11,12 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from sqlalchemy.orm import Session
 
 from crm import archive, backup, clock, copies, jobs, migration, restoring
@@ -503,17 +504,21 @@ def test_a_restore_sees_who_serves_on_postgresql(settings: Settings, kept: Path)
 # --- by the day ----------------------------------------------------------------------------------------------------------------
 
 
-def test_keeps_seven_days_and_four_weeks(tmp_path: Path) -> None:
+@pytest.mark.once
+@pytest.mark.parametrize("weekday", range(7))
+def test_keeps_seven_days_and_four_weeks_on_any_day_of_the_week(tmp_path: Path, weekday: int) -> None:
+    now = datetime(2026, 11, 16 + weekday, 20, tzinfo=UTC)
     for number in range(60):
-        day = clock.now() - timedelta(days=number)
+        day = now - timedelta(days=number)
         for hour in ("120000", "180000"):
             (tmp_path / f"red-{day:%Y%m%d}-{hour}.zip").touch()
     (tmp_path / "mio.zip").touch()
-    backup.prune(tmp_path)
+    with time_machine.travel(now):
+        backup.prune(tmp_path)
     kept = sorted(path.name for path in tmp_path.glob("red-*.zip"))
-    assert 10 <= len(kept) <= 14
-    assert 1 <= sum("-120000" in name for name in kept) <= 3, "of each day the newest, but all of the last two"
-    assert kept[0] <= f"red-{clock.now() - timedelta(days=21):%Y%m%d}-180000.zip"
+    assert 12 <= len(kept) <= 13
+    assert sum("-120000" in name for name in kept) == 2, "of each day the newest, but all of the last two"
+    assert kept[0] <= f"red-{now - timedelta(days=21):%Y%m%d}-180000.zip"
     assert (tmp_path / "mio.zip").exists()
 
 
