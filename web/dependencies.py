@@ -16,6 +16,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Forbidden, NotSignedIn
+from crm.files import FILE_LIMIT
 from crm.history import Actor, ActorKind
 from crm.kept import kept
 from crm.mailing import outgoing, relays
@@ -66,7 +67,8 @@ async def posted(request: Request) -> AsyncIterator[FormData]:
     unread = request.method in SAFE_METHODS or request.url.path.startswith(PUBLIC_PREFIX)
     if not unread and not access_of(PAGES, request.method, request.scope["route"].path).public:
         unread = not await run_in_threadpool(_is_signed_in, request)
-    form = FormData() if unread else await request.form()
+    # How much a form may say is the limit of its whole body (`headers`); the library's own limit for a field is a bare refusal.
+    form = FormData() if unread else await request.form(max_part_size=FILE_LIMIT)
     try:
         yield form
     finally:

@@ -7,10 +7,10 @@ from datetime import date
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, UploadFile
 
 from crm import clock, history, sheets
 from crm.database import keyset_page
@@ -29,7 +29,6 @@ from web.pages import attached, is_fragment, page
 from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES, RULES
 
 IMPORTS_MOST = 20
-PASTED_MOST = 900_000
 ROWS_MOST = 100
 TWINS_NAMED = 5
 """Possible duplicates that the page of an import names."""
@@ -60,23 +59,19 @@ def _list(
 
 
 @router.post("/importar")
-def upload(
-    request: Request,
-    session: SessionOf,
-    archivo: Annotated[UploadFile | None, File()] = None,
-    filas: Annotated[str, Form(max_length=PASTED_MOST)] = "",
-) -> Response:
+def upload(request: Request, session: SessionOf, form: Posted) -> Response:
     """Keep a file, or rows pasted from a spreadsheet; what cannot be read as one is refused at once, with the reason."""
-    name, body = (archivo.filename, archivo.file.read()) if archivo is not None and archivo.filename else (None, b"")
-    if name is None and filas.strip():
-        name, body = f"Filas pegadas {clock.institute_time(clock.now()):%Y-%m-%d %H.%M}.tsv", filas.encode()
+    given, pasted = form.get("archivo"), str(form.get("filas", ""))
+    name, body = (given.filename, given.file.read()) if isinstance(given, UploadFile) and given.filename else (None, b"")
+    if name is None and pasted.strip():
+        name, body = f"Filas pegadas {clock.institute_time(clock.now()):%Y-%m-%d %H.%M}.tsv", pasted.encode()
     if name is None:
-        return _list(request, session, wrong="Elija el archivo de la lista, o pegue sus filas.", pasted=filas, status=422)
+        return _list(request, session, wrong="Elija el archivo de la lista, o pegue sus filas.", pasted=pasted, status=422)
     try:
         with session.begin_nested():
             made = uploads.upload(session, body, name)
     except CrmError as error:
-        return _list(request, session, wrong=error.sentence, pasted=filas, status=status_of(error))
+        return _list(request, session, wrong=error.sentence, pasted=pasted, status=status_of(error))
     return RedirectResponse(f"/importar/{made.id}", status_code=303)
 
 
@@ -285,6 +280,7 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
         "twins": duplicates.find(session, import_id=started.id, limit=TWINS_NAMED)[0] if is_over else [],
         "twins_count": duplicates.count_of_import(session, started.id) if is_over else 0,
         "forgotten": started.started_at + imports.ROWS_KEPT_FOR,
+        "may_mend": mending.may_mend(started),
         "are_kept": clock.now() < started.started_at + imports.ROWS_KEPT_FOR,
         "wrong": "",
     }
@@ -304,6 +300,7 @@ def rows(
     found, following = imports.results(session, import_id, status=estado, cursor=cursor, limit=ROWS_MOST)
     entered = imports.result_of(session, import_id, entro) if entro is not None else None
     context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following, "entered": entered}
+    context["may_mend"] = mending.may_mend(started)
     alike = [one.contact_id for one in found if one.code == "possible_duplicate" and one.contact_id is not None]
     context["twins"] = {
         number: (pair.id, pair.name_beside(number)) for number, pair in duplicates.first_pairs(session, alike).items()
@@ -347,8 +344,7 @@ def refused(session: SessionOf, import_id: ImportId) -> Response:
     found = list(_refused_rows(session, import_id))
     history.note(session, "import", import_id, exported_rows=len(found))
     name = f"importacion-{import_id}-rechazadas.csv"
-    columns = started.checked["headers"] if started.checked else []
-    return attached(_as_csv(found, columns), sheets.CSV_TYPE, name)
+    return attached(_as_csv(found, started.headers), sheets.CSV_TYPE, name)
 
 
 def _refused_rows(session: Session, import_id: int) -> Iterator[imports.RowResult]:

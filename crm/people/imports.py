@@ -204,6 +204,7 @@ def _new_import(session: Session, accepted: "_Accepted", file_name: str, stated:
         file_name=shown_name(file_name),
         sha256=accepted.sha256,
         columns=accepted.columns.matched,
+        headers=accepted.columns.headers,
         counts=_count([]),
         rows_done=0,
         **stated,

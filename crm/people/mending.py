@@ -24,6 +24,11 @@ class Cell:
     """Whether its column is taken in."""
 
 
+def may_mend(started: Import) -> bool:
+    """Whether refused rows of an import may still be tried again."""
+    return started.state is ImportState.DONE and started.undone_at is None and bool(started.headers)
+
+
 def cells_of(session: Session, import_id: int, number: int) -> list[Cell]:
     """The cells of a refused row that count or say something; errors: those of `mend`."""
     started, row = _refused(session, import_id, number)
@@ -37,7 +42,7 @@ def mend(session: Session, import_id: int, number: int, texts: Mapping[int, str]
     """Try a refused row again with other cells, by their places; it enters, or is refused for what it now says.
 
     Errors: import_not_found, import_row_not_found, import_row_settled (it entered meanwhile, the import was undone or still runs,
-    or was given by command, or its values are not kept).
+    or its values are not kept).
     """
     started, row = _refused(session, import_id, number)
     session.info["why"] = imports.why(import_id)  # so that it goes with the others when the import is undone
@@ -65,13 +70,12 @@ def _refused(session: Session, import_id: int, number: int) -> tuple[Import, Imp
     row = session.scalars(wanted.with_for_update().execution_options(populate_existing=True)).first()
     if row is None:
         raise NotFound("import_row_not_found")
-    is_open = started.state is ImportState.DONE and started.undone_at is None and started.checked is not None
-    if not is_open or row.status is not RowStatus.REFUSED or row.values is None:
+    if not may_mend(started) or row.status is not RowStatus.REFUSED or row.values is None:
         raise Conflict("import_row_settled")
     return started, row
 
 
 def _columns(started: Import) -> Columns:
-    """The columns of its file, as its page read them."""
-    headers = list((started.checked or {})["headers"])
+    """The columns of its file, as they were read."""
+    headers = started.headers
     return match(headers, started.chosen, forbidden(headers, []))

@@ -449,6 +449,8 @@ class Import(Tracked, Base):
     notice_version: Mapped[str | None] = mapped_column(sa.String(40), info=PLAIN)
     columns: Mapped[dict[str, Any]] = mapped_column(Json, default=dict, info=PLAIN)
     """``{"field": "header of the column"}``."""
+    headers: Mapped[list[str]] = mapped_column(Json, default=list, info=PLAIN | {"derived": True})
+    """What each column of the file is called, in its order; empty until the file is checked or taken in."""
     rows_done: Mapped[int] = mapped_column(default=0, info={"derived": True})
     """Rows of the file already taken in: a run that was cut goes on after them."""
     counts: Mapped[dict[str, int]] = mapped_column(Json, default=dict, info=PLAIN | {"derived": True})

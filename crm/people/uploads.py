@@ -64,7 +64,7 @@ def _told_by_hand(session: Session, made: Import) -> Import | None:
             headers = look(session, made, Layout(sheet=earlier.sheet, header=earlier.header_row)).header[1]
         except CrmError:
             continue  # this file has no such sheet
-        if any(headers) and _same_for_all(headers) == _same_for_all((earlier.checked or {}).get("headers") or []):
+        if any(headers) and _same_for_all(headers) == _same_for_all(earlier.headers):
             return earlier
     return None
 
@@ -121,14 +121,14 @@ def _shown_values(rows: Sequence[Row], place: int) -> Iterator[str]:
 
 def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
     """The newest import before this one, taken in from a file with the same headers: the same office sends its list again."""
-    before = sa.select(Import.id, Import.checked["headers"].label("headers")).where(
+    before = sa.select(Import.id, Import.headers).where(
         Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None)
     )
     if not any(headers):
         return None  # lists without titles are all alike
     wanted = _same_for_all(headers)
     for row in session.execute(before.order_by(Import.id.desc()).limit(EARLIER)):
-        if _same_for_all(row.headers or []) == wanted:
+        if _same_for_all(row.headers) == wanted:
             return session.get_one(Import, row.id)
     return None
 
@@ -181,13 +181,12 @@ def try_out(database: Database, import_id: int) -> None:
         now = _before(session, import_id)
         if (Layout.of(now), basis_of(now)) != (layout, basis):
             raise Conflict("import_not_checked")
-        now.state, now.columns = ImportState.CHECKED, told.columns.matched
+        now.state, now.columns, now.headers = ImportState.CHECKED, told.columns.matched, told.columns.headers
         now.checked = {
             "counts": told.counts,
             "coded": told.coded,
             "unmatched": told.columns.unmatched,
             "not_read": told.columns.not_read,
-            "headers": told.columns.headers,
             "rows": [
                 {"number": row.number, "status": row.status.value, "code": row.code, "field": row.field, "column": row.column}
                 for row in told.rows[:ROWS_TOLD]

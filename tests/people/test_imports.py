@@ -16,7 +16,7 @@ from crm.config import Settings
 from crm.database import Base, Database
 from crm.errors import SENTENCES, Conflict, CrmError, InvalidInput, NotFound
 from crm.history import Actor, ActorKind, Change
-from crm.people import consent, imports, taking_in
+from crm.people import consent, imports, mending, taking_in
 from crm.people.imports import Basis, RowResult
 from crm.people.models import (
     Consent,
@@ -389,6 +389,16 @@ def test_keeps_the_values_of_what_it_refused(database: Database) -> None:
         assert results(session, done.id, REFUSED)[0].values == {
             "Nombre": "Luz", "Primer apellido": "Ortega", "Correo": "luz arroba", "Notas": "nota",
         }  # fmt: skip
+
+
+def test_mends_a_row_of_an_import_that_no_page_checked(database: Database) -> None:
+    taken = take_in(database, sheet([["Luz", "Ortega", "", "luz arroba", "", "", "", ""]]), basis=BASIS)
+    with database.session() as session:
+        cells = {cell.label: cell.index for cell in mending.cells_of(session, taken.id, 2)}
+        told = mending.mend(session, taken.id, 2, {cells["Correo"]: "luz@example.org"})
+        assert told.status is CREATED
+        assert imports.get(session, taken.id).counts[REFUSED] == 0
+        assert session.scalar(sa.select(Consent.evidence)) == BASIS.evidence
 
 
 def test_keeps_nothing_of_a_row_refused_because_the_person_left(database: Database) -> None:

@@ -345,6 +345,15 @@ def test_rows_may_be_pasted(visit: Visitor, database: Database) -> None:
     assert carried_out(database, number).counts["created"] == 1
 
 
+def test_as_many_rows_may_be_pasted_as_a_file_may_hold(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    rows = "Nombre\tCorreo\n" + "".join(f"Ana Núñez {number}\tana{number}@example.org\n" for number in range(40_000))
+    assert len(rows) > 1_200_000
+    answer = client.post("/importar", data={**csrf_of(client), "filas": rows}, files={"archivo": ("", b"")})
+    assert answer.status_code == 200
+    assert "ana0@example.org" in answer.text
+
+
 def test_pasted_rows_that_cannot_be_read_stay_in_the_form(visit: Visitor) -> None:
     client = visit(Role.COORDINATION)
     answer = client.post("/importar", data={**csrf_of(client), "filas": 'Nombre\n"Ana\n'}, files={"archivo": ("", b"")})
@@ -464,6 +473,18 @@ def test_a_mended_row_goes_when_the_import_is_undone(visit: Visitor, database: D
         assert now.undone is not None
         assert now.undone["removed"] == 2
     assert client.get("/importar/1/filas/3").status_code == 409
+
+
+def test_an_undone_import_offers_no_mending(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, CROOKED)
+    assert "Ver por qué y corregir" in client.get("/importar/1").text
+    client.post("/importar/1/deshacer", data={**csrf_of(client), "numero": "1"})
+    shown = client.get("/importar/1").text
+    assert "Deshecha" in shown
+    assert "Ver por qué" in shown
+    assert "corregir" not in shown
+    assert "Corregir" not in client.get("/importar/1/filas?estado=refused").text
 
 
 def test_rows_are_forgotten_after_thirty_days(visit: Visitor, database: Database) -> None:
