@@ -2,7 +2,7 @@
 whether its link is known or not; the privacy notice; and the files of public materials."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
@@ -13,6 +13,7 @@ from crm.mailing.consent_answers import Asked
 from crm.outreach import materials
 from crm.outreach.formats import PDF
 from crm.people import privacy_notices
+from crm.people.models import PrivacyNotice
 from web.dependencies import SessionOf, network_of
 from web.pages import page
 
@@ -89,8 +90,13 @@ def give_material(session: SessionOf, public_name: str) -> Response:
 def show_notice(request: Request, session: SessionOf, version: str) -> Response:
     """A version of the privacy notice, as it is kept."""
     notice = privacy_notices.get(session, version if version.isprintable() else "")
+    return page(request, "public/notice.html", as_read(notice))
+
+
+def as_read(notice: PrivacyNotice, *, is_preview: bool = False) -> dict[str, Any]:
+    """What the page of a version of the privacy notice shows."""
     told = {"paragraphs": notice.text, "english": notice.text_en, "complete": notice.full_text}
-    return page(request, "public/notice.html", {"notice": notice} | {name: _paragraphs(text) for name, text in told.items()})
+    return {"notice": notice, "is_preview": is_preview} | {name: _paragraphs(text) for name, text in told.items()}
 
 
 def _paragraphs(text: str) -> list[str]:

@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.errors import CrmError, InvalidInput
 from crm.people import privacy_notices
+from crm.people.privacy_notices import Told
 from crm.staff.rights import Right
 from web.asked import text_of
 from web.dependencies import Posted, SessionOf, ViewerOf
 from web.errors import status_of
 from web.pages import Viewer, page
+from web.public import as_read
 
 HERE = "/ajustes/avisos"
 FIELDS = {
@@ -74,12 +76,20 @@ def _page(
 
 @router.post(HERE)
 def publish(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted) -> Response:
-    """Keep a new version; what is wrong comes back with all that was typed."""
+    """Keep a new version, or show how it will be read; what is wrong comes back with all that was typed."""
     typed = {name: text_of(form, name) for name in FIELDS.values()}
     try:
-        since = _date(typed["desde"])
-        told = {field: typed[name] for field, name in FIELDS.items() if field != "valid_from"}
-        privacy_notices.publish(session, valid_from=since, **told)
+        told = Told(
+            version=typed["version"],
+            valid_from=_date(typed["desde"]),
+            text=typed["simplificado"],
+            text_en=typed["ingles"],
+            full_text=typed["integral"],
+            url=typed["enlace"],
+        )
+        if form.get("deed") == "preview":
+            return page(request, "public/notice.html", as_read(privacy_notices.draft(session, told), is_preview=True))
+        privacy_notices.publish(session, **told)
     except CrmError as error:
         parts = error.parts if isinstance(error, InvalidInput) else [error]
         wrong = {FIELDS.get(part.field or "", "version"): part.sentence for part in parts}

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import date
+from typing import TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -73,25 +74,40 @@ def find(session: Session) -> Sequence[PrivacyNotice]:
     return session.scalars(sa.select(PrivacyNotice).order_by(*by_age)).all()
 
 
-def publish(
-    session: Session, *, version: str, valid_from: date, text: str, text_en: str, full_text: str, url: str
-) -> PrivacyNotice:
-    """Keep a new version: its short text as it is shown beside a form, in Spanish and (if any) in English, and the complete one.
+class Told(TypedDict):
+    """A version of the notice as it is typed."""
+
+    version: str
+    valid_from: date
+    text: str
+    text_en: str
+    full_text: str
+    url: str
+
+
+def draft(session: Session, told: Told) -> PrivacyNotice:
+    """A new version that nothing keeps yet: its short text as it is shown beside a form, in Spanish and (if any) in English, and
+    the complete one.
 
     It holds from ``valid_from`` on, today at the earliest: what was in force yesterday cannot be written today.
     InvalidInput with one part for each fault: notice_version_invalid, notice_version_taken, notice_text_required,
     notice_unfilled, notice_day_past, link_invalid, field_too_long.
     """
-    version = unicodedata.normalize("NFC", version)
-    told = {"text": _tidy(text), "text_en": _tidy(text_en), "full_text": _tidy(full_text)}
-    faults = [*_version_faults(session, version.strip()), *_text_faults(told)]
-    if valid_from < clock.today():
+    version, url = unicodedata.normalize("NFC", told["version"]).strip(), told["url"].strip()
+    texts = {"text": _tidy(told["text"]), "text_en": _tidy(told["text_en"]), "full_text": _tidy(told["full_text"])}
+    faults = [*_version_faults(session, version), *_text_faults(texts)]
+    if told["valid_from"] < clock.today():
         faults.append(InvalidInput("notice_day_past", field="valid_from"))
-    if url.strip() and not re.fullmatch(r"https://[^\s<>\"]{1,490}", url.strip()):
+    if url and not re.fullmatch(r"https://[^\s<>\"]{1,490}", url):
         faults.append(InvalidInput("link_invalid", field="url"))
     if faults:
         raise InvalidInput("invalid_input", parts=faults)
-    made = PrivacyNotice(version=version.strip(), valid_from=valid_from, url=url.strip() or None, **told)
+    return PrivacyNotice(version=version, valid_from=told["valid_from"], url=url or None, **texts)
+
+
+def publish(session: Session, **told: Unpack[Told]) -> PrivacyNotice:
+    """Keep a new version; errors: those of `draft`."""
+    made = draft(session, told)
     session.add(made)
     session.flush()
     return made

@@ -30,6 +30,17 @@ def test_a_version_is_published_and_read_by_anybody(visit: Visitor, anybody: Tes
     assert "Aviso integral" in page
 
 
+def test_a_version_is_looked_at_before_it_is_published(visit: Visitor, anybody: TestClient) -> None:
+    privacy = visit(Role.PRIVACY)
+    shown = privacy.post(HERE, data=told(simplificado="Aviso breve.\n\nDos <b>partes</b>.", deed="preview") | csrf_of(privacy))
+    assert shown.status_code == 200
+    assert "Vista previa" in shown.text
+    assert "Dos &lt;b&gt;partes&lt;/b&gt;." in shown.text
+    assert anybody.get("/p/aviso/2027-1").status_code == 404
+    assert "No hay aviso de privacidad en vigor" in privacy.get(HERE).text
+    assert privacy.post(HERE, data=told(simplificado="", deed="preview") | csrf_of(privacy)).status_code == 422
+
+
 def test_what_is_wrong_comes_back_with_all_that_was_typed(visit: Visitor) -> None:
     privacy = visit(Role.PRIVACY)
     answer = privacy.post(
