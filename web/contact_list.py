@@ -23,6 +23,7 @@ from crm.people.likeness import folded_names
 from crm.people.models import City, Contact, EmailAddress, LeaderRole, LeaderSector, Organization, Post, Tag, contact_tag
 from crm.people.names import display_name
 from web.asked import search_of, whole_number
+from web.this_week import Lately, befell
 
 T = TypeVar("T")
 PAGE_ROWS = 20
@@ -45,6 +46,8 @@ class Filter:
     """Keys of tags."""
     requests: tuple[str, ...] = ()
     """Answers to the request for consent: see `consent_requests.Answer`."""
+    lately: tuple[str, ...] = ()
+    """What befell them in the last seven days: see `this_week.Lately`."""
     city: int | None = None
     segment: int | None = None
     finds_addresses: bool = field(default=False, compare=False)
@@ -62,6 +65,7 @@ class Filter:
             mail=tuple(value for value in query.getlist("correo") if value in MAIL_STATES),
             tags=tuple(key for key in query.getlist("etiqueta") if key and "\0" not in key),
             requests=tuple(value for value in query.getlist("solicitud") if value in set(Answer)),
+            lately=tuple(value for value in query.getlist("semana") if value in set(Lately)),
             city=whole_number(query.get("ciudad", "")),
             segment=whole_number(query.get("segmento", "")),
             finds_addresses=finds_addresses,
@@ -88,6 +92,7 @@ class Filter:
         query += [("pais", value) for value in self.countries] + [("sector", value) for value in self.sectors]
         query += [("correo", value) for value in self.mail] + [("etiqueta", value) for value in self.tags]
         query += [("solicitud", value) for value in self.requests]
+        query += [("semana", value) for value in self.lately]
         query += [("ciudad", str(self.city))] if self.city is not None else []
         query += [("segmento", str(self.segment))] if self.segment is not None else []
         return query
@@ -116,6 +121,8 @@ def _parts(session: Session, told: Filter) -> dict[str, sa.ColumnElement[bool]]:
         parts["text"] = _holds_text(told.text, in_addresses=told.finds_addresses)
     if told.requests:
         parts["requests"] = _meets(session, "consent_request", told.requests)
+    if told.lately:
+        parts["lately"] = sa.or_(*(befell(Lately(value)) for value in told.lately))
     if told.city is not None:
         parts["city"] = Contact.city_id.is_(None) if told.city == NO_CITY else _meets(session, "city", (told.city,))
     if told.segment is not None:
@@ -181,8 +188,8 @@ def page_of(session: Session, told: Filter, *, after: int | None, before: int | 
 
 
 def _kept(session: Session, told: Filter, question: tuple[Any, ...], ask: Callable[[], T]) -> T:
-    """What a filter tells, kept until something changes; not for a segment, whose rule may hang on today's date."""
-    if told.segment is not None:
+    """What a filter tells, kept until something changes; not where it hangs on today's date, as the rule of a segment may."""
+    if told.segment is not None or told.lately:
         return ask()
     return kept(session, (told, told.finds_addresses, *question), ask)
 

@@ -23,6 +23,8 @@ from web.asked import whole_number
 from web.contact_list import Figures, Filter, city_name, figures_of, page_of
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import is_fragment, page
+from web.this_week import WORDS as LATELY_WORDS
+from web.this_week import Lately
 
 MAIL_WORDS = {
     "ok": ("Puede recibir", "good"),
@@ -65,6 +67,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
             [(place.name, place.latitude, place.longitude, place.people) for place in figures.places], maps.REGIONS[region]
         ),
         "top": figures.places[:TOP_CITIES],
+        "lately_words": ", ".join(LATELY_WORDS[Lately(value)] for value in told.lately),
         "answer_words": ", ".join(CONSENT_ANSWERS[value] for value in told.requests),
         "mail_words": MAIL_WORDS,
         "sectors": tuple(LeaderSector),

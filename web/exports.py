@@ -79,6 +79,7 @@ def _filter_words(session: Session, told: Filter) -> str:
     parts = [("países", told.countries), ("sectores", told.sectors), ("correo", told.mail), ("etiquetas", told.tags)]
     words = [f"{name}: {', '.join(values)}" for name, values in parts if values]
     words += ["con una búsqueda"] if told.text else []
+    words += [f"últimos siete días: {', '.join(told.lately)}"] if told.lately else []
     words += ["una ciudad"] if told.city is not None else []
     words += [f"segmento «{segments.get(session, told.segment).name}»"] if told.segment is not None else []
     return f"Contactos ({'; '.join(words)})"[:ROWS_IN_WORDS] if words else "Contactos, toda la Red"

@@ -16,8 +16,7 @@ from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendState
 from crm.mailing.schemas import Counts
 from crm.people import duplicates, tasks
-from crm.people.contacts import visible
-from crm.people.models import Contact, LeaderSector, Suppression, SuppressionReason
+from crm.people.models import LeaderSector
 from crm.staff.rights import Right
 from web import follow_ups
 from web.campaigns import accepted
@@ -26,6 +25,7 @@ from web.dependencies import SessionOf, ViewerOf
 from web.pages import Viewer, counted, listed, moment, page
 from web.settings_backup import HERE as BACKUPS
 from web.settings_backup import MENDS, TROUBLES
+from web.this_week import week
 from web.words import PURPOSES, SEND_STATES
 
 LIVE = (SendState.SENDING, SendState.PAUSED, SendState.HELD, SendState.SCHEDULED)
@@ -162,34 +162,6 @@ def see(session: SessionOf, viewer: ViewerOf, notice_id: Annotated[int, Path(ge=
     """The viewer knows: Inicio tells it no more."""
     notices.see(session, viewer.account_id, notice_id)
     return RedirectResponse("/", status_code=303)
-
-
-@dataclass(frozen=True)
-class Week:
-    """What changed in seven days."""
-
-    people: int
-    accepted: int
-    left: int
-    bounced: int
-
-
-def week(session: Session) -> Week:
-    """The last seven days in figures."""
-    since = clock.now() - timedelta(days=7)
-    left = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED)
-    rows = session.execute(
-        sa.select(Suppression.reason, sa.func.count()).where(Suppression.recorded_at >= since).group_by(Suppression.reason)
-    )
-    reasons = {SuppressionReason(row[0]): row[1] for row in rows}
-    people = session.scalar(sa.select(sa.func.count(Contact.id)).where(visible(), Contact.created_at >= since)) or 0
-    sent = sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENT, Delivery.settled_at >= since)
-    return Week(
-        people=people,
-        accepted=session.scalar(sent) or 0,
-        left=sum(reasons.get(reason, 0) for reason in left),
-        bounced=reasons.get(SuppressionReason.BOUNCED, 0),
-    )
 
 
 def _sends(session: Session, states: tuple[SendState, ...]) -> list[Send]:

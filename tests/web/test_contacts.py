@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -11,13 +12,16 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 from starlette.testclient import TestClient
 
+from crm import clock
 from crm.database import Database
-from crm.people.models import Contact, LeaderRole, LeaderSector
+from crm.people import consent
+from crm.people.models import Contact, EmailAddress, LeaderRole, LeaderSector, Suppression, SuppressionReason
 from crm.staff.models import Role
 from tests.web.conftest import Visitor
 from tests.web.network import build_network
 from web.contact_list import NO_CITY, PAGE_ROWS, Filter, condition, figures_of, page_of
 from web.maps import REGIONS, dots, equal_earth
+from web.this_week import Lately
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
 
@@ -53,6 +57,30 @@ def test_every_figure_counts_the_people_of_its_door(session: Session, query: str
         assert people == count(session, wanted.only(countries=(code,)))
     for key, _, people in figures.tag_options:
         assert people == count(session, wanted.only(tags=(key,)))
+
+
+@pytest.mark.usefixtures("network")
+def test_every_figure_of_the_week_is_a_door_to_its_people(visit: Visitor, database: Database) -> None:
+    old = clock.now() - timedelta(days=8)
+    reasons = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.BOUNCED)
+    with database.session() as session:
+        session.execute(sa.update(Contact).values(created_at=sa.case((Contact.id > 40, old), else_=clock.now())))
+        session.execute(sa.update(Suppression).values(recorded_at=old))
+        addresses = session.scalars(sa.select(EmailAddress.address).order_by(EmailAddress.id).offset(50).limit(3)).all()
+        for address, reason in zip(addresses, reasons, strict=True):
+            consent.suppress(session, address, reason, happened_on=clock.today(), proof="prueba")
+        session.execute(sa.update(Suppression).where(Suppression.reason == reasons[1]).values(recorded_at=old))
+    reader = visit(Role.READING)
+    home = " ".join(reader.get("/").text.split())
+    with database.session(write=False) as session:
+        people = {what: count(session, told(f"semana={what}")) for what in Lately}
+    assert people == {Lately.ENTERED: 40, Lately.LEFT: 1, Lately.BOUNCED: 1}
+    for what, number in people.items():
+        assert f'href="/contactos?semana={what}"' in home
+        assert re.search(rf'semana={what}"><span>[^<]*</span><data value="{number}"', home), what
+        listed = reader.get(f"/contactos?semana={what}").text
+        assert "Últimos siete días" in listed
+        assert f'<strong class="number">{number}</strong>' in listed
 
 
 def test_counts_a_leader_of_two_sectors_once(session: Session) -> None:
