@@ -455,11 +455,14 @@ def test_shows_how_a_send_moves_without_a_reload(browser: Browser, site: Site) -
     visit = signed_in(browser, site)
     visit.page.goto(f"/envios/{site.send_id}")
     visit.page.click("#cancel summary")
+    before = visit.page.locator("#results").inner_text()
     with site.database.session() as session:
         sends.cancel(session, site.send_id)
     visit.page.wait_for_selector("text=No saldrá ninguno más")
     assert visit.page.locator("#cancel").count() == 0
     assert visit.page.locator("#live").get_attribute("hx-trigger") is None
+    visit.page.wait_for_selector("#results:not([hx-trigger])")
+    assert visit.page.locator("#results").inner_text() != before, "the table says it too"
     assert visit.noise == []
     visit.page.context.close()
 
