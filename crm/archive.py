@@ -23,6 +23,7 @@ from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
 from crm import clock
 from crm.disk import sync_folder
@@ -58,6 +59,9 @@ class Manifest:
     links_fingerprints: list[str] = field(default_factory=list)
     format: str = FORMAT
     version: int = VERSION
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 class Writer:
@@ -173,8 +177,8 @@ class Archive:
                 raise InvalidInput("backup_not_ours")
             if told["version"] > VERSION:
                 raise InvalidInput("backup_newer")
-            return Manifest(**told)
-        except (LookupError, TypeError) as error:
+            return _MANIFEST.validate_python(told)
+        except (LookupError, TypeError, RecursionError) as error:
             raise InvalidInput("backup_not_ours") from error
         except _DAMAGED as error:
             raise InvalidInput("backup_damaged") from error

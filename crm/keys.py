@@ -91,7 +91,7 @@ def read_keys(data_dir: Path) -> Keys | None:
         keys = Keys(bytes.fromhex(stored["suppression"]), tuple(bytes.fromhex(key) for key in stored["links"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise Unavailable("keys_missing") from error
     if len(keys.suppression) < KEY_BYTES or not keys.links or min(map(len, keys.links)) < KEY_BYTES:
         raise Unavailable("keys_missing")

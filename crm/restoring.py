@@ -37,6 +37,8 @@ WEB = "crm web"
 """What connections of `crm web` to PostgreSQL are called."""
 _TELLING = ("account", "contact", "suppression", "campaign", "segment", "material", "import")
 """A database without a row in any of these holds nothing of anybody."""
+_NOT_ROWS = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RecursionError)
+"""What is raised of lines that no backup of ours has."""
 _JOBS = ("jobs.db", "jobs.db-wal", "jobs.db-shm")
 
 
@@ -101,7 +103,7 @@ def _telling_the_database() -> Iterator[None]:
     """A database that does not answer, is full or refuses a row: Unavailable(restore_not_whole)."""
     try:
         yield
-    except sa.exc.DBAPIError as error:
+    except sa.exc.StatementError as error:
         raise Unavailable("restore_not_whole") from error
 
 
@@ -222,7 +224,7 @@ class _Filling:
             migration.bring(connection, manifest.revision)
             load(connection, self.source)
             migration.bring(connection, "head")
-        except (LookupError, ValueError, TypeError) as error:
+        except _NOT_ROWS as error:
             raise InvalidInput("restore_not_whole") from error
         known = {
             name: max(manifest.last_ids.get(name, 0), self.there.last_ids.get(name, 0)) for name in _names(manifest, self.there)

@@ -1,6 +1,7 @@
 """The drill: a backup in the middle of a send, the rest leaves, people go; after the restore nobody gets anything twice."""
 
 import errno
+import hashlib
 import json
 import resource
 import shutil
@@ -242,6 +243,40 @@ def spoiled(path: Path, how: str) -> Path:
 )
 def test_refuses_a_file_that_is_no_whole_backup_and_touches_nothing(settings: Settings, kept: Path, how: str, code: str) -> None:
     assert refused(settings, spoiled(kept, how)) == code
+    assert people(settings) == 3
+
+
+def crafted(path: Path, manifest: dict[str, object], lines: bytes | None = None) -> Path:
+    """A backup whose manifest says something else and, with its own hash, whose contacts are these lines."""
+    other, table = path.with_name("crafted.zip"), "tables/contact.jsonl"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as file:
+        told = json.loads(old.read(archive.MANIFEST))
+        for name in (name for name in old.namelist() if name != archive.MANIFEST):
+            body = lines if name == table and lines is not None else old.read(name)
+            told["sha256"][name] = hashlib.sha256(body).hexdigest()
+            file.writestr(name, body)
+        file.writestr(archive.MANIFEST, json.dumps(told | manifest))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("manifest", "lines", "code"),
+    [
+        ({"made_at": None}, None, "backup_damaged"),
+        ({"rows": ["contact"]}, None, "backup_damaged"),
+        ({"columns": {"contact": 3}}, None, "backup_damaged"),
+        ({"version": "1"}, None, "backup_not_ours"),
+        ({"rows": {"x": 1}, "columns": {"x": ["y"]}}, None, "restore_not_whole"),
+        ({}, b"1\n2\n3\n", "restore_not_whole"),
+        ({}, b"[" * 100_000 + b"\n", "restore_not_whole"),
+        ({}, b"[1%030d]\n[]\n[]\n" % 1, "restore_not_whole"),
+        ({}, b'[{"a": 1}]\n[]\n[]\n', "restore_not_whole"),
+    ],
+)
+def test_refuses_what_no_product_wrote_and_touches_nothing(
+    settings: Settings, kept: Path, manifest: dict[str, object], lines: bytes | None, code: str
+) -> None:
+    assert refused(settings, crafted(kept, manifest, lines)) == code
     assert people(settings) == 3
 
 
