@@ -64,12 +64,14 @@ class _Origins:
     """What the history tells of one person, read at once."""
 
     def __init__(self, session: Session, contact_id: int, masked: bool) -> None:
-        self.reader = Reader(session, contact_id, masked)
+        joined = session.scalars(sa.select(Contact.id).where(Contact.merged_into_id == contact_id))
+        self.reader = Reader(session, contact_id, masked, ids=[contact_id, *joined])
         self.by_column: dict[str, Change] = {}
         self.made: dict[tuple[str, int], Change] = {}
         for change, fields in self._changes():
             if change.entity == "contact":
-                self.by_column |= dict.fromkeys(fields, change)
+                if change.entity_id == contact_id:  # what a record that was joined said of itself is told by the joining
+                    self.by_column |= dict.fromkeys(fields, change)
             elif change.action is Action.CREATE and change.entity_id:
                 self.made[change.entity, change.entity_id] = change
         self.lists = self._lists()
@@ -79,7 +81,7 @@ class _Origins:
         rows = self.reader.session.execute(
             sa.select(Change, ChangePersonal.fields)
             .outerjoin(ChangePersonal, ChangePersonal.change_id == Change.id)
-            .where(Change.root == "contact", Change.root_id == self.reader.contact_id, Change.action != Action.NOTE)
+            .where(Change.root == "contact", Change.root_id.in_(self.reader.ids), Change.action != Action.NOTE)
             .order_by(Change.id)
         )
         return [(change, {**change.fields, **(personal or {})}) for change, personal in rows]
@@ -89,7 +91,7 @@ class _Origins:
         rows = self.reader.session.execute(
             sa.select(Import.id, Import.file_name, sa.func.min(ImportRow.number))
             .join(ImportRow, ImportRow.import_id == Import.id)
-            .where(ImportRow.contact_id == self.reader.contact_id)
+            .where(ImportRow.contact_id.in_(self.reader.ids))
             .group_by(Import.id, Import.file_name)
         )
         return {row[0]: (row[1], row[2]) for row in rows}
