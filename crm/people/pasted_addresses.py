@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from crm.database import keys_of
 from crm.errors import CrmError, InvalidInput
 from crm.people import suppression
-from crm.people.addresses import read_address
+from crm.people.addresses import Address, read_address
 from crm.people.contacts import visible
 from crm.people.models import Contact, EmailAddress, SuppressionReason
 
@@ -20,6 +20,8 @@ _PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…=:\u200b-\u200f\u20
 """What parts addresses; an apostrophe is a letter of some."""
 _AROUND = ".:*·•–—-_'`/\\#>"
 """Signs at the edges of a word that are of the text around it: bullets, dashes, quotes."""
+_MAY_BEGIN = "-_'"
+"""Those of them that some addresses do begin with."""
 _NUMBERED = re.compile(r"\d{1,4}[.)]-?(?=[^@]*[A-Za-z])")
 """«1.ana@…», the first in a numbered list."""
 
@@ -30,17 +32,25 @@ class Pasted:
 
     text: str
     is_valid: bool
+    written: str = ""
+    """How it stands in the text, where it was read without the signs before it."""
     contact_id: int | None = None
     """Whose it is or was, if anybody's in the Red who is not blocked."""
     has_left: bool = False
     """Nothing is sent to it already, for the reason that is asked for."""
 
 
-def words(text: str) -> list[str]:
-    """What may be an address in a text, in order."""
+def readings(text: str) -> list[tuple[str, ...]]:
+    """What may be an address in a text, in order: as it is written, and without what may be of the text around it."""
     text = re.sub(r"\s?[(\[{]\s?(?:arroba|at)\s?[)\]}]\s?", "@", text, flags=re.IGNORECASE)
-    found = [word.partition("?")[0].strip(_AROUND) for word in _PARTS.split(text) if "@" in word]
-    return [_NUMBERED.sub("", word, count=1) if _NUMBERED.match(word) else word for word in found]
+    return [_readings(word.partition("?")[0].rstrip(_AROUND)) for word in _PARTS.split(text) if "@" in word]
+
+
+def _readings(word: str) -> tuple[str, ...]:
+    bare = word.lstrip(_AROUND)
+    signs = word[: len(word) - len(bare)]
+    whole = signs[len(signs.rstrip(_MAY_BEGIN)) :] + bare
+    return tuple(dict.fromkeys((whole, bare, _NUMBERED.sub("", bare, count=1) if _NUMBERED.match(bare) else bare)))
 
 
 def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]:
@@ -48,24 +58,43 @@ def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]
 
     InvalidInput(too_many_addresses).
     """
-    found: dict[str, tuple[str, str]] = {}
+    told = [(one, [(word, address) for word in one if (address := _address(word)) is not None]) for one in readings(text)]
+    hashes = {address.key: keys_of(session).suppression_hash(address.key) for _, ways in told for _, address in ways}
+    known = _known(session, list(hashes.values()))
+    found: dict[str, Pasted] = {}
     broken: dict[str, Pasted] = {}
-    for told in words(text):
-        try:
-            address = read_address(told)
-        except CrmError:
-            broken.setdefault(told, Pasted(told, False))
-        else:
-            found.setdefault(address.key, (address.text, keys_of(session).suppression_hash(address.key)))
-    owners = _owners(session, [address_hash for _, address_hash in found.values()])
-    reasons = suppression.reasons_of(session, [address_hash for _, address_hash in found.values()])
+    for words, ways in told:
+        if not ways:
+            broken.setdefault(words[-1], Pasted(words[-1], False))
+            continue
+        # As it is written when that is somebody's: else «_maria@…» would take out «maria@…», who is another person.
+        word, address = next((way for way in ways if hashes[way[1].key] in known), ways[-1])
+        found.setdefault(address.key, Pasted(address.text, True, words[0] if word != words[0] else ""))
+    owners = _owners(session, [hashes[key] for key in found])
+    reasons = suppression.reasons_of(session, [hashes[key] for key in found])
     valid = [
-        Pasted(shown, True, owners.get(address_hash), reason in reasons.get(address_hash, ()))
-        for shown, address_hash in found.values()
+        replace(one, contact_id=owners.get(hashes[key]), has_left=reason in reasons.get(hashes[key], ()))
+        for key, one in found.items()
     ]
     if len(valid) + len(broken) > MOST:
         raise InvalidInput("too_many_addresses", field="direcciones", limit=f"{MOST:,}")
     return [*valid, *broken.values()]
+
+
+def _address(word: str) -> Address | None:
+    try:
+        return read_address(word)
+    except CrmError:
+        return None
+
+
+def _known(session: Session, hashes: Sequence[str]) -> set[str]:
+    """Which addresses are or were somebody's in the Red, or left it, whoever may see them."""
+    known = set(suppression.reasons_of(session, hashes))
+    for start in range(0, len(hashes), 500):
+        some = EmailAddress.suppression_hash.in_(hashes[start : start + 500])
+        known |= set(session.scalars(sa.select(EmailAddress.suppression_hash).where(some)))
+    return known
 
 
 def _owners(session: Session, hashes: Sequence[str]) -> dict[str, int]:

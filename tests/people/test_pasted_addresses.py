@@ -33,12 +33,22 @@ def test_takes_out_what_was_pasted_from_anywhere_once(session: Session) -> None:
     assert all(one.has_left for one in pasted_addresses.look(session, text, LEFT) if one.is_valid)
 
 
+@pytest.mark.parametrize("written", ["_maria@example.org", "-maria@example.org", "1.maria@example.org", "'maria@example.org"])
+def test_takes_out_whom_it_says_and_not_who_is_called_nearly_so(session: Session, written: str) -> None:
+    take_in_many(session, [contact_in(1, emails=["maria@example.org"])])
+    (read,) = pasted_addresses.look(session, written, LEFT)
+    assert (read.text, read.written) == ("maria@example.org", written), "a bullet, since nobody has the other one"
+    take_in_many(session, [contact_in(2, emails=[written])])
+    (read,) = pasted_addresses.look(session, f"· {written},", LEFT)
+    assert (read.text, read.written) == (written, "")
+
+
 def test_signs_around_an_address_are_not_of_it_and_an_apostrophe_is() -> None:
     text = (
         "o'brien@example.org •ana16@example.org –ana22@example.org 1.ana21@example.org correo=ana7@example.org “eva@example.org” "
         "«luz@example.org» zoe@example.org\u200b mailto:mia@example.org?subject=x 7ana@example.org"
     )
-    assert pasted_addresses.words(text) == [
+    assert [ways[-1] for ways in pasted_addresses.readings(text)] == [
         f"{name}@example.org" for name in ("o'brien", "ana16", "ana22", "ana21", "ana7", "eva", "luz", "zoe", "mia", "7ana")
     ]
 
@@ -54,10 +64,10 @@ def test_more_than_one_page_of_them_is_refused_whole(session: Session) -> None:
     between=st.sampled_from([" ", "\n", ";", ", ", "\r\n", "\t", " | ", ">\n<"]),
 )
 def test_finds_every_address_whatever_parts_them(names: list[str], between: str) -> None:
-    told = pasted_addresses.words(between.join(f"{name}@example.org" for name in names))
-    assert told == [f"{name}@example.org" for name in names]
+    told = pasted_addresses.readings(between.join(f"{name}@example.org" for name in names))
+    assert told == [(f"{name}@example.org",) for name in names]
 
 
 @given(st.text(max_size=300))
 def test_no_text_breaks_it(text: str) -> None:
-    assert all("@" in word for word in pasted_addresses.words(text))
+    assert all("@" in word for ways in pasted_addresses.readings(text) for word in ways)
