@@ -29,6 +29,7 @@ from crm.jobs import DEAD_AFTER, only_one
 from crm.keys import Keys, read_keys
 from crm.mailing import holding
 from crm.mailing.holding import Held
+from crm.people import withdrawals
 from crm.people.suppression import reconcile_journal
 
 ROWS_MOST, BYTES_MOST = 1000, 4 * 2**20
@@ -51,7 +52,7 @@ class Restored:
     rows: dict[str, int]
     held: Held
     suppressions: int
-    """How many the journal remembered and the backup did not."""
+    """How many departures, blocks and revocations the journal remembered and the backup did not."""
     previous: Path | None
     """A backup of what was there before."""
 
@@ -233,7 +234,7 @@ class _Filling:
         info: dict[str, Any] = {"keys": self.keys, "journal": self.staging / JOURNAL_FILE, "journal_unwritten": []}
         with Session(connection, info=info, join_transaction_mode="create_savepoint") as session:
             held = holding.hold_all(session)
-            remembered = reconcile_journal(session)
+            remembered = reconcile_journal(session) + withdrawals.reconcile(session)
             copies.accept(session, self.settings, here, self.there.places)
             session.commit()
         return Restored(self.source.made_at, dict(manifest.rows), held, remembered, self.previous)

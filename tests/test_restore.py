@@ -31,13 +31,17 @@ from crm.mailing import decisions, deliveries, links, notices, sends
 from crm.mailing.decisions import Decision
 from crm.mailing.models import Delivery, DeliveryState, Notice, NoticeMail, Send, SendMode, SendState
 from crm.mailing.schemas import SendIn, When
+from crm.people import bulk_actions, consent, contacts
 from crm.people.installation import open_database
-from crm.people.models import Contact, EmailAddress, Organization, Suppression
+from crm.people.models import BulkAction, BulkKind, Contact, EmailAddress, Organization, Suppression
+from crm.people.schemas import ContactPatch
+from crm.staff import accounts
+from crm.staff.models import Role
 from tests.commands import crm
 from tests.conftest import ENGINE, Server, fold, migrate
-from tests.mailing.factories import NOW, campaign, move, network, states, way
+from tests.mailing.factories import NOW, PURPOSE, campaign, move, network, states, way
 from tests.mailing.mail_server import MailServer, running
-from tests.people.factories import address_of
+from tests.people.factories import address_of, revoke
 from tests.product import created, main_job, product, wait_for
 from tests.test_main_job import SCOPES, noisy_picture
 
@@ -534,6 +538,37 @@ def test_a_restore_sees_who_serves_on_postgresql(settings: Settings, kept: Path)
         restoring.restore(settings, kept, replace=True)
     serving.dispose()
     restoring.restore(settings, kept, replace=True)
+
+
+def test_what_was_blocked_or_revoked_after_the_backup_stays_so(settings: Settings, kept: Path) -> None:
+    with started(settings) as database:
+        with database.session() as session:
+            privacy = accounts.create(session, "privacidad@example.org", "Eva Sol", Role.PRIVACY, "una frase larga de prueba").id
+            ids = session.scalars(sa.select(Contact.id).order_by(Contact.id)).all()
+            for number in ids[:2]:
+                bulk_actions.carry_out(session, BulkKind.BLOCK, "Cancelación, folio 12", [number], privacy)
+            revoke(session, ids[2], PURPOSE)
+        with database.session() as session:
+            undone = session.scalars(sa.select(BulkAction.id).order_by(BulkAction.id)).all()[1]
+            bulk_actions.undo(session, undone)
+    done = restoring.restore(settings, kept, replace=True)
+    assert done.suppressions == 2
+    with started(settings) as database, database.session(write=False) as session:
+        asked = sa.select(consent.skip_reason(session, PURPOSE)).order_by(Contact.id)
+        assert session.scalars(asked).all() == ["blocked", None, "unsubscribed"]
+    assert restoring.restore(settings, backup.write(settings, kept.with_name("b.zip")).path, replace=True).suppressions == 0
+
+
+def test_an_address_that_changed_hands_brings_nobody_elses_word_back(settings: Settings, kept: Path) -> None:
+    with started(settings) as database, database.session() as session:
+        gone, heir = session.scalars(sa.select(Contact).order_by(Contact.id).limit(2)).all()
+        revoke(session, gone.id, PURPOSE)
+        moved = session.scalars(sa.select(EmailAddress).where(EmailAddress.contact_id == gone.id)).one()
+        session.delete(moved)
+        session.flush()
+        contacts.change(session, heir.id, ContactPatch(emails=[moved.address]))
+    with started(settings) as database, database.session(write=False) as session:
+        assert session.scalar(sa.select(consent.skip_reason(session, PURPOSE)).where(Contact.id == heir.id)) is None
 
 
 # --- by the day ----------------------------------------------------------------------------------------------------------------

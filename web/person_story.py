@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from crm.errors import SENTENCES
 from crm.history import Action, ActorKind, Change, ChangePersonal
 from crm.mailing import sends
-from crm.mailing.joining import SOURCE
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send
 from crm.people.addresses import mask_address
+from crm.people.consent import COPIED
 from crm.people.models import (
     Channel,
     City,
@@ -152,7 +152,7 @@ def _consents(reader: Reader) -> list[Touch]:
     statement = (
         sa.select(Consent, Import.file_name)
         .outerjoin(Import, Import.id == Consent.import_id)
-        .where(Consent.contact_id.in_(reader.ids), *([Consent.source != SOURCE] if len(reader.ids) > 1 else []))
+        .where(Consent.contact_id.in_(reader.ids), *([Consent.source != COPIED] if len(reader.ids) > 1 else []))
         .order_by(Consent.id.desc())
         .limit(MOST)
     )

@@ -29,6 +29,7 @@ SOURCES = {
     "staff": "el equipo",
     "import": "una importación",
     "joining": "la ficha que se juntó con esta",
+    "journal": "el registro de bajas, después de una restauración",
 }
 """Who or what recorded a consent."""
 OUTCOMES = {

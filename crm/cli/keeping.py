@@ -72,7 +72,7 @@ def _in_words(done: Restored) -> str:
     if done.previous:
         lines.append(f"Lo que había antes quedó en {done.previous}")
     if done.suppressions:
-        lines.append(f"Bajas y rebotes posteriores al respaldo que se recuperaron: {done.suppressions:,}")
+        lines.append(f"Bajas, rebotes, revocaciones y bloqueos posteriores al respaldo que se recuperaron: {done.suppressions:,}")
     lines += ["", f"Envíos detenidos hasta que una persona los reanude: {held.sends:,}"]
     for count, words in (
         (held.to_come, "con su hora por venir: reanude los que todavía deban salir"),
@@ -83,7 +83,9 @@ def _in_words(done: Restored) -> str:
     lines += [
         "",
         "Lo que no se puede saber: los envíos ordenados después del respaldo, a quién llegaron, y los cambios de esas horas.",
-        "Antes de enviar de nuevo, compare con el registro del servidor de correo. Las bajas siguen fuera.",
+        "Antes de enviar de nuevo, compare con el registro del servidor de correo.",
+        "Siguen fuera quienes pidieron la baja, revocaron o fueron bloqueados; de quien no tiene correo, anótelo de nuevo.",
+        "Vuelva a desactivar las cuentas y a revocar las claves de la API que se quitaron después del respaldo.",
     ]
     return "\n".join(lines)
 

@@ -21,7 +21,19 @@ from crm.mailing.sends import OVER
 from crm.people import changing, comparing, consent, duplicates
 from crm.people.contacts import whole
 from crm.people.duplicate_models import DuplicatePair, Joining, PairState
-from crm.people.models import Consent, ConsentState, Contact, EmailAddress, LeaderRole, Note, Post, Tag, Task, contact_tag
+from crm.people.models import (
+    Consent,
+    ConsentState,
+    Contact,
+    EmailAddress,
+    LeaderRole,
+    Note,
+    Post,
+    Suppression,
+    Tag,
+    Task,
+    contact_tag,
+)
 from crm.people.names import display_name
 from crm.people.suppression import LEFT
 
@@ -33,8 +45,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     )
 } | {"place": ("city_id", "city_as_typed", "country"), "home_borough": ("home_borough",), "source": ("source",)}  # fmt: skip
 """What a person chooses of the two records, with the columns of each."""
-SOURCE = "joining"
-"""Source of a consent that was copied from the joined record."""
 _WAITS = (DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.SENDING)
 
 
@@ -241,7 +251,8 @@ def _copied(session: Session, said: Consent, contact_id: int) -> Consent:
     actor: history.Actor = session.info.get("actor", history.SYSTEM)
     told = {name: getattr(said, name) for name in ("purpose", "channel", "state", "evidence", "notice_version")}
     day = said.given_on or clock.institute_time(said.recorded_at).date()
-    return Consent(contact_id=contact_id, **told, given_on=day, source=SOURCE, actor_kind=actor.kind.value, actor_id=actor.id)
+    told |= {"source": consent.COPIED, "actor_kind": actor.kind.value, "actor_id": actor.id}
+    return Consent(contact_id=contact_id, given_on=day, **told)
 
 
 def _point(session: Session, ids: Sequence[int], kept_id: int | None) -> None:
@@ -335,6 +346,7 @@ def part(session: Session, joining_id: int) -> list[str]:
         if ids := row.snapshot.get(table.__tablename__):
             _move(session, table, row.kept_id, row.joined_id, only=ids)
     _carry_revocations(session, row)
+    _carry_departures(session, row)
     _point(session, [row.joined_id], None)
     _point(session, row.snapshot["pointing"], row.joined_id)
     row.undone_at, row.undone_by_id, row.snapshot = clock.now(), _actor_id(session), None
@@ -411,6 +423,20 @@ def _carry_revocations(session: Session, row: Joining) -> None:
     ]
     session.add_all(copies)
     session.flush()
+
+
+def _carry_departures(session: Session, row: Joining) -> None:
+    """Who left while the two were one left as both, by whichever address it was said."""
+    pair = (row.kept_id, row.joined_id)
+    by_address = Suppression.address_hash == EmailAddress.suppression_hash
+    said = sa.select(EmailAddress.contact_id, Suppression).join(Suppression, by_address)
+    said = said.where(EmailAddress.contact_id.in_(pair), Suppression.reason.in_(LEFT), Suppression.recorded_at >= row.at)
+    for contact_id, told in session.execute(said).all():
+        other = row.joined_id if contact_id == row.kept_id else row.kept_id
+        theirs = sa.select(EmailAddress.address).where(EmailAddress.contact_id == other)
+        for address in session.scalars(theirs).all():
+            proof = f"{told.proof} (dicho mientras la ficha estaba junta con otra)"
+            consent.suppress(session, address, told.reason, happened_on=told.happened_on, proof=proof)
 
 
 def forget(session: Session) -> None:

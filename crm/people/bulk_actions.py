@@ -11,7 +11,7 @@ from crm import clock, history
 from crm.database import insert_many, new_ids
 from crm.errors import Conflict, InvalidInput, NotFound
 from crm.history import Action, Entry
-from crm.people import tags
+from crm.people import tags, withdrawals
 from crm.people.contacts import visible
 from crm.people.models import (
     BulkAction,
@@ -215,6 +215,7 @@ def _back_language(session: Session, before: Changed, done: BulkAction) -> int:
 def _block(session: Session, ids: Sequence[int], _value: str, _account_id: int) -> Changed:
     now = clock.now()
     _set(session, [*ids, *session.scalars(_joined_into(ids).where(Contact.blocked_at.is_(None)))], blocked_at=now)
+    withdrawals.note_blocks(session, ids)
     _note(session, ids, {}, {one: {"blocked_at": [None, now.isoformat()]} for one in ids})
     return dict.fromkeys(ids, now.isoformat())
 
@@ -225,6 +226,7 @@ def _back_block(session: Session, before: Changed, _done: BulkAction) -> int:
     back = [number for number, at in rows if at is not None and at.isoformat() == before[number]]
     since = {at for number, at in rows if number in back}
     _set(session, [*back, *session.scalars(_joined_into(back).where(Contact.blocked_at.in_(since)))], blocked_at=None)
+    withdrawals.note_blocks(session, back, lifted=True)
     _note(session, back, {}, {one: {"blocked_at": [before[one], None]} for one in back})
     return len(back)
 

@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session, aliased
 
 from crm import clock, history
 from crm.errors import Conflict, InvalidInput
+from crm.people import withdrawals
 from crm.people.models import (
     Channel,
     Consent,
@@ -23,6 +24,9 @@ from crm.people.suppression import is_suppressed as is_suppressed
 from crm.people.suppression import lift_bounce as lift_bounce
 from crm.people.suppression import suppress as suppress
 
+COPIED = "joining"
+"""Source of what was copied from a record that was joined: it goes when the two are parted, so it never stands in for what the
+person says themselves."""
 OWN_ACT = "page"
 """Source of what the person did on a page of ours: the only one that may give again what was revoked."""
 
@@ -35,8 +39,13 @@ def record(session: Session, contact_id: int, data: ConsentIn, *, source: str, i
 
     Conflict(suppressed) when it would give mail back to who left.
     """
-    standing = session.scalar(sa.select(_standing(sa.literal(contact_id), data.purpose, data.channel)))
-    if standing == data.state or (standing == ConsentState.REVOKED and source != OWN_ACT):
+    said = sa.select(Consent.state, Consent.source).where(
+        Consent.contact_id == contact_id, Consent.purpose == data.purpose, Consent.channel == data.channel
+    )
+    last = session.execute(said.order_by(Consent.id.desc()).limit(1)).first()
+    if last is not None and last.state is data.state and last.source != COPIED:
+        return None
+    if last is not None and last.state is ConsentState.REVOKED and data.state is ConsentState.GRANTED and source != OWN_ACT:
         return None
     if data.state is ConsentState.GRANTED and data.channel is Channel.EMAIL and has_left(session, contact_id):
         raise Conflict("suppressed", field="consents")
@@ -52,6 +61,8 @@ def record(session: Session, contact_id: int, data: ConsentIn, *, source: str, i
     )
     session.add(row)
     session.flush()
+    if row.state is ConsentState.REVOKED:
+        withdrawals.note_revocation(session, row)
     return row
 
 

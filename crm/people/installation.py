@@ -10,6 +10,7 @@ from crm.config import Settings
 from crm.database import Database, insert_new
 from crm.errors import Unavailable
 from crm.keys import Keys, load_keys, read_keys
+from crm.people import withdrawals
 from crm.people.models import EmailAddress, Installation, Suppression
 from crm.people.suppression import reconcile_journal
 
@@ -27,6 +28,7 @@ def open_database(settings: Settings) -> Database:
         with database.session() as session:
             _must_fit(session, session.info["keys"])
             reconcile_journal(session)
+            withdrawals.reconcile(session)
     except BaseException:
         database.dispose()
         raise

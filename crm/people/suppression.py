@@ -3,21 +3,19 @@
 Each one is also a line of a journal outside the database, so that restoring an older backup forgets nobody who left.
 """
 
-import json
-import os
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm import Session
 
 from crm import clock, history
 from crm.database import JOURNAL_FILE, insert_new, keys_of
 from crm.errors import Conflict, InvalidInput, Unavailable
+from crm.people import journal
 from crm.people.addresses import address_key
 from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionLift, SuppressionReason
 
@@ -60,7 +58,7 @@ def _insert(session: Session, address_hash: str, reason: SuppressionReason, happ
     }
     whole = {**row, "proof": proof, "actor_kind": actor.kind.value, "actor_id": actor.id}
     insert_new(session, Suppression.__table__, [whole], unique=["address_hash", "reason"])
-    _write_after_commit(session, row)
+    journal.write_after_commit(session, row)
 
 
 def _revoke_granted(session: Session, address_hash: str, reason: SuppressionReason, happened_on: date, proof: str) -> None:
@@ -114,7 +112,7 @@ def lift_bounce(session: Session, address: str, reason_in_words: str) -> None:
     line = {name: getattr(bounced, name) for name in _LINE}
     session.add(SuppressionLift(address_hash=address_hash, lifted_at=clock.now()))
     session.flush()
-    _write_after_commit(session, {**line, "recorded_at": clock.now(), "lifted": True})
+    journal.write_after_commit(session, {**line, "recorded_at": clock.now(), "lifted": True})
 
 
 def _record_lift(session: Session, bounced: Suppression, told: str) -> None:
@@ -164,66 +162,6 @@ def check_suppression_key(session: Session) -> None:
 _LINE = ("address_hash", "key_fingerprint", "reason", "happened_on", "recorded_at")
 
 
-def _write_after_commit(session: Session, row: dict[str, Any]) -> None:
-    """Keep a line until the transaction is committed; a savepoint that is rolled back takes its lines with it."""
-    inside: list[SessionTransaction] = []
-    transaction = session.get_nested_transaction()
-    while transaction is not None:
-        inside.append(transaction)
-        transaction = transaction.parent
-    session.info.setdefault("journal_pending", []).append((inside, row))
-
-
-@event.listens_for(Session, "after_commit")
-def _write_pending(session: Session) -> None:
-    if session.info.get("journal_pending") and not session.in_nested_transaction():
-        session.info.setdefault("journal_unwritten", []).extend(row for _, row in session.info.pop("journal_pending"))
-        _write_unwritten(session)
-
-
-def _write_unwritten(session: Session) -> None:
-    """Append what the journal has not taken. A full disk undoes no suppression: its line waits for the next one, or for
-    `reconcile_journal` at the next start."""
-    unwritten: list[dict[str, Any]] = session.info["journal_unwritten"]
-    rows = []
-    while unwritten:  # one by one: of two threads each takes its own
-        rows.append(unwritten.pop(0))
-    try:
-        append(session.info["journal"], rows)
-    except OSError as error:
-        unwritten.extend(rows)
-        log.error("journal_append_failed", error=type(error).__name__, lines=len(rows))
-
-
-@event.listens_for(Session, "after_soft_rollback")
-def _forget_pending(session: Session, transaction: SessionTransaction) -> None:
-    pending = session.info.get("journal_pending")
-    if pending:
-        whole = transaction.parent is None
-        session.info["journal_pending"] = [] if whole else [kept for kept in pending if transaction not in kept[0]]
-
-
-def append(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Add lines to the journal and wait until the disk has them. A line holds hashes, a reason and dates: nobody's address."""
-    lines = "".join(json.dumps(row, default=_plain, separators=(",", ":")) + "\n" for row in rows)
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "ab+") as file:
-        file.write(b"" if _ends_whole(file) else b"\n")
-        file.write(lines.encode("ascii"))
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _ends_whole(file: IO[bytes]) -> bool:
-    """Whether the last line was written to its end: a cut one must not swallow the next."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 1))
-    return file.read(1) in (b"", b"\n")
-
-
-def _plain(value: date | datetime) -> str:
-    return value.isoformat()
-
-
 def reconcile_journal(session: Session) -> int:
     """Make database and journal remember the same, at every start: returns how many the database had forgotten."""
     taken = take_journal(session)
@@ -231,8 +169,7 @@ def reconcile_journal(session: Session) -> int:
     columns = [Suppression.__table__.c[name] for name in _LINE]
     stored = [dict(row) for row in session.execute(sa.select(*columns).order_by(Suppression.id)).mappings()]
     session.info["journal_unwritten"].extend(row for row in stored if not _stands(told.get((row["address_hash"], row["reason"]))))
-    if session.info["journal_unwritten"]:
-        _write_unwritten(session)
+    journal.write_unwritten(session)
     return taken
 
 
@@ -285,13 +222,11 @@ def _last_words(path: Path) -> dict[tuple[str, SuppressionReason], dict[str, Any
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The suppressions of a journal, and the bounces that were ``lifted``. A line that was cut is passed over: its suppression
-    is in the database, or was undone."""
-    if not path.exists():
-        return
-    for number, text in enumerate(path.read_bytes().splitlines(), 1):
+    """The suppressions of a journal, and the bounces that were ``lifted``."""
+    for line in journal.lines(path):
+        if "what" in line:  # another kind of line: see `withdrawals`
+            continue
         try:
-            line = json.loads(text)
             told = {
                 "address_hash": str(line["address_hash"]),
                 "key_fingerprint": str(line["key_fingerprint"]),
@@ -301,6 +236,6 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 "lifted": line.get("lifted") is True and line["reason"] == SuppressionReason.BOUNCED,
             }
         except (ValueError, LookupError, TypeError):
-            log.error("journal_line_unreadable", line=number)
+            log.error("journal_line_unreadable", reason=str(line.get("reason"))[:40])
         else:
             yield told

@@ -17,13 +17,14 @@ from crm.mailing.decisions import Decision
 from crm.mailing.models import Delivery, DeliveryState, SendState
 from crm.mailing.segment_rules import parse
 from crm.mailing.sent_in_period import Period
-from crm.people import bulk_actions, consent, contacts, duplicates, notes, privacy_notices, tasks
+from crm.people import bulk_actions, consent, contacts, duplicates, imports, notes, privacy_notices, tasks
 from crm.people.duplicate_models import Joining, PairState
-from crm.people.models import BulkKind, Contact, LeaderSector, Purpose, SuppressionReason
+from crm.people.models import BulkKind, Contact, EmailAddress, LeaderSector, Purpose, SuppressionReason
 from crm.people.schemas import ContactPatch
 from crm.people.taking_in import take_in
 from tests.mailing.factories import PURPOSE, begun, campaign
 from tests.people.factories import address_of, consent_in, contact, contact_in, revoke
+from web.person_provenance import provenance_of
 
 PLACE = {"city": "Chicago", "country": "US"}
 TWICE: dict[str, Any] = {"given_names": "Zoé", "first_surname": "Xolalpa", "second_surname": "Quiroz", **PLACE}
@@ -44,6 +45,11 @@ def join(session: Session, pair: tuple[int, int], **told: Any) -> Joining:
 def in_segment(session: Session, field: str, value: Any) -> list[int]:
     rule = parse({"all": [{"field": field, "op": "in", "value": [value]}]})
     return list(session.scalars(sa.select(Contact.id).where(segments.condition(session, rule)).order_by(Contact.id)))
+
+
+def why(session: Session, contact_id: int, purpose: Purpose = PURPOSE) -> str | None:
+    """Why a person may not be written to; None: they may be."""
+    return session.scalar(sa.select(consent.skip_reason(session, purpose)).where(Contact.id == contact_id))
 
 
 def snapshot_of(session: Session, contact_id: int) -> dict[str, Any]:
@@ -107,6 +113,35 @@ def test_what_either_revoked_stays_revoked(session: Session, side: int) -> None:
     for number in pair:
         said = {one.purpose: one.state.value for one in consent.last_words(contacts.get(session, number))}
         assert said == {PURPOSE: "revoked" if number == pair[side] else "granted", Purpose.NEWSLETTER: "revoked"}
+
+
+def test_what_one_revokes_while_a_copy_says_so_too_is_still_revoked_after_parting(session: Session) -> None:
+    granted = {"consents": [PURPOSE]}
+    pair = twins(session, **granted, joined=granted)
+    revoke(session, pair[1], PURPOSE)
+    done = join(session, pair)
+    revoke(session, pair[0], PURPOSE)
+    joining.part(session, done.id)
+    assert [why(session, number) for number in pair] == ["unsubscribed", "unsubscribed"]
+
+
+@pytest.mark.parametrize("address", [1, 2])
+@pytest.mark.parametrize("reason", [SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED])
+def test_who_left_while_two_were_one_left_as_both(session: Session, address: int, reason: SuppressionReason) -> None:
+    pair = twins(session, joined={"consents": [PURPOSE]})
+    done = join(session, pair)
+    consent.suppress(session, address_of(address), reason, **TODAY)
+    joining.part(session, done.id)
+    for purpose in (PURPOSE, Purpose.CONSENT_REQUEST):
+        assert None not in [why(session, number, purpose) for number in pair]
+
+
+def test_a_bounce_while_two_were_one_is_of_its_address(session: Session) -> None:
+    pair = twins(session, consents=[PURPOSE], joined={"consents": [PURPOSE]})
+    done = join(session, pair)
+    consent.suppress(session, address_of(2), SuppressionReason.BOUNCED, **TODAY)
+    joining.part(session, done.id)
+    assert [why(session, number) for number in pair] == [None, "suppressed"]
 
 
 def test_a_grant_of_the_joined_record_comes_with_its_proof_but_never_back_to_who_left(session: Session) -> None:
@@ -251,3 +286,20 @@ def test_a_request_to_either_record_counts_and_its_link_is_of_the_person(session
     bulk_actions.undo(session, blocked.id)
     assert session.scalar(sa.select(sa.func.count(Contact.id)).where(Contact.blocked_at.is_not(None))) == 0
     assert done.kept_id == pair[0]
+
+
+def test_each_datum_tells_where_it_came_from_after_joining(database: Database) -> None:
+    with database.session() as session:
+        pair = twins(session)
+    body = f"Nombre,Primer apellido,Correo\nOlga,Zavala,{address_of(9)}\n".encode()
+    with database.session() as session:
+        begun_one = imports.begin(session, body, "consulado.csv")
+    imports.run(database, begun_one.id, body)
+    with database.session() as session:
+        listed = session.scalars(sa.select(EmailAddress.contact_id).where(EmailAddress.address == address_of(9))).one()
+        joining.join(session, pair[0], listed, {})
+    with database.session() as session:
+        told = provenance_of(session, contacts.get(session, pair[0]), masked=False)
+        words = {one.value: one.words for one in told if one.field == "Correo"}
+    assert words[address_of(9)] == "Lista «consulado.csv», fila 2"
+    assert "No consta de dónde" not in words.values()

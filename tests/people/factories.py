@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from crm.people import contacts
-from crm.people.models import Channel, Consent, ConsentState, Contact, LeaderSector, Purpose
+from crm.people import consent, contacts
+from crm.people.models import ConsentState, Contact, LeaderSector, Purpose
 from crm.people.schemas import ConsentIn, ContactIn
 
 GIVEN = ("Ana", "José Luis", "María José", "Íñigo", "Citlalli", "Óscar", "Ximena", "Saúl", "Rocío", "Ulises", "Zoé", "Abril")
@@ -59,14 +59,5 @@ def leader_in(number: int, sector: LeaderSector = LeaderSector.ACADEMIA, **chang
 
 def revoke(session: Session, contact_id: int, purpose: Purpose) -> None:
     """The person takes back a consent on a page of ours."""
-    session.add(
-        Consent(
-            contact_id=contact_id,
-            purpose=purpose,
-            channel=Channel.EMAIL,
-            state=ConsentState.REVOKED,
-            evidence="Página de preferencias (prueba)",
-            source="page",
-        )
-    )
-    session.flush()
+    said = consent_in(purpose, state=ConsentState.REVOKED, evidence="Página de preferencias (prueba)")
+    consent.record(session, contact_id, said, source=consent.OWN_ACT)

@@ -1,0 +1,194 @@
+"""What must outlive the restore of an older backup, beside suppressions: whom the privacy role blocked, and what was revoked.
+
+Both are rows of the database, and lines of the journal by the keyed hash of each address of the person. A line speaks only of who
+had the address when it was written, so that an address that changed hands brings nothing to its new owner.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.orm import Session, aliased
+
+from crm import clock, history
+from crm.database import keys_of
+from crm.people import journal
+from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Purpose
+
+log = structlog.get_logger(__name__)
+
+SOURCE = "journal"
+"""Source of a revocation that the journal brought back."""
+EVIDENCE = "Recuperada del registro de bajas después de restaurar un respaldo."
+WHY = "Recuperado del registro de bajas"
+_AT_ONCE = 500
+
+Line = dict[str, Any]
+Mark = tuple[str, ...]
+"""What a line speaks of: its kind and the hash, and of a revocation the purpose and channel."""
+
+
+# --- telling it ------------------------------------------------------------------------------------------------------------
+
+
+def note_blocks(session: Session, contact_ids: Iterable[int], *, lifted: bool = False) -> None:
+    """Tell the journal that people were blocked (right of cancellation), or that it was taken back."""
+    for address_hash in _hashes(session, contact_ids):
+        journal.write_after_commit(session, _block(session, address_hash, clock.now()) | {"lifted": lifted})
+
+
+def note_revocation(session: Session, row: Consent) -> None:
+    """Tell the journal what a person revoked."""
+    for address_hash in _hashes(session, [row.contact_id]):
+        journal.write_after_commit(session, _revocation(session, address_hash, row))
+
+
+def _hashes(session: Session, contact_ids: Iterable[int]) -> Iterator[str]:
+    ids = list(contact_ids)
+    for start in range(0, len(ids), _AT_ONCE):
+        owned = EmailAddress.contact_id.in_(ids[start : start + _AT_ONCE])
+        yield from session.scalars(sa.select(EmailAddress.suppression_hash).where(owned).distinct())
+
+
+def _block(session: Session, address_hash: str, since: datetime) -> Line:
+    key = keys_of(session).suppression_fingerprint
+    return {"what": "block", "address_hash": address_hash, "key_fingerprint": key, "recorded_at": since, "lifted": False}
+
+
+def _revocation(session: Session, address_hash: str, row: Consent) -> Line:
+    key = keys_of(session).suppression_fingerprint
+    said = {"purpose": row.purpose, "channel": row.channel, "happened_on": row.given_on or clock.today()}
+    return {"what": "revocation", "address_hash": address_hash, "key_fingerprint": key, **said, "recorded_at": row.recorded_at}
+
+
+# --- what the journal knows --------------------------------------------------------------------------------------------------
+
+
+def reconcile(session: Session) -> int:
+    """Make database and journal remember the same, at every start: returns how much the database had forgotten."""
+    told = _last_words(session)
+    before = session.info.get("why")
+    session.info["why"] = WHY
+    try:
+        taken = _take_blocks(session, told) + _take_revocations(session, told)
+    finally:
+        session.info["why"] = before
+    session.info["journal_unwritten"].extend(_untold(session, told))
+    journal.write_unwritten(session)
+    return taken
+
+
+def _last_words(session: Session) -> dict[Mark, Line]:
+    """The last line of each block and revocation, by the instant that it tells; of two of one instant the block stands."""
+    last: dict[Mark, Line] = {}
+    for raw in journal.lines(session.info["journal"]):
+        if "what" not in raw:
+            continue  # a suppression
+        try:
+            line = _read(raw)
+        except (ValueError, LookupError, TypeError):
+            log.error("journal_line_unreadable", what=str(raw["what"])[:40])
+            continue
+        mark = _mark(line)
+        before = last.get(mark)
+        if before is None or (line["recorded_at"], not line["lifted"]) >= (before["recorded_at"], not before["lifted"]):
+            last[mark] = line
+    return last
+
+
+def _read(raw: Mapping[str, Any]) -> Line:
+    line = {"what": raw["what"], "address_hash": str(raw["address_hash"]), "lifted": raw.get("lifted") is True}
+    line["recorded_at"] = datetime.fromisoformat(raw["recorded_at"])
+    if line["what"] == "revocation":
+        line |= {"purpose": Purpose(raw["purpose"]), "channel": Channel(raw["channel"])}
+        line["happened_on"] = date.fromisoformat(raw["happened_on"])
+    elif line["what"] != "block":
+        raise ValueError(line["what"])
+    return line
+
+
+def _mark(line: Line) -> Mark:
+    of_whom = (line["what"], line["address_hash"])
+    return (*of_whom, line["purpose"].value, line["channel"].value) if line["what"] == "revocation" else of_whom
+
+
+def _owners(session: Session, hashes: Sequence[str]) -> Iterator[tuple[int, str, datetime]]:
+    """(person, hash, since when) of the addresses of some hashes."""
+    for start in range(0, len(hashes), _AT_ONCE):
+        asked = sa.select(EmailAddress.contact_id, EmailAddress.suppression_hash, EmailAddress.created_at)
+        for row in session.execute(asked.where(EmailAddress.suppression_hash.in_(hashes[start : start + _AT_ONCE]))):
+            yield row[0], row[1], row[2]
+
+
+def _take_blocks(session: Session, told: Mapping[Mark, Line]) -> int:
+    since = {line["address_hash"]: line["recorded_at"] for line in told.values() if line["what"] == "block" and not line["lifted"]}
+    blocked = {number: since[one] for number, one, had in _owners(session, list(since)) if had <= since[one]}
+    count = 0
+    for number, at in blocked.items():
+        together = sa.or_(Contact.id == number, Contact.merged_into_id == number)
+        for contact in session.scalars(sa.select(Contact).where(together, Contact.blocked_at.is_(None))):
+            contact.blocked_at = at
+            count += contact.id == number
+    session.flush()
+    return count
+
+
+def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
+    by_hash: dict[str, list[Line]] = {}
+    for line in told.values():
+        if line["what"] == "revocation":
+            by_hash.setdefault(line["address_hash"], []).append(line)
+    count = 0
+    for number, address_hash, had in list(_owners(session, list(by_hash))):
+        for line in by_hash[address_hash]:
+            if had <= line["recorded_at"] and _is_forgotten(session, number, line):
+                session.add(_brought_back(number, line))
+                session.flush()
+                count += 1
+    return count
+
+
+def _is_forgotten(session: Session, contact_id: int, line: Line) -> bool:
+    """Whether the person's last word on it is older than the line, and no revocation."""
+    said = sa.select(Consent.state, Consent.recorded_at).where(
+        Consent.contact_id == contact_id, Consent.purpose == line["purpose"], Consent.channel == line["channel"]
+    )
+    last = session.execute(said.order_by(Consent.id.desc()).limit(1)).first()
+    return last is None or (last.state is not ConsentState.REVOKED and last.recorded_at < line["recorded_at"])
+
+
+def _brought_back(contact_id: int, line: Line) -> Consent:
+    actor = history.SYSTEM
+    return Consent(
+        contact_id=contact_id,
+        purpose=line["purpose"],
+        channel=line["channel"],
+        state=ConsentState.REVOKED,
+        evidence=EVIDENCE,
+        source=SOURCE,
+        given_on=line["happened_on"],
+        actor_kind=actor.kind.value,
+        actor_id=actor.id,
+    )
+
+
+def _untold(session: Session, told: Mapping[Mark, Line]) -> Iterator[Line]:
+    """What the database knows and the journal does not: it was written before there was such a line, or on another machine."""
+    owner = sa.select(EmailAddress.suppression_hash, Contact.blocked_at).join(Contact, Contact.id == EmailAddress.contact_id)
+    for address_hash, at in session.execute(owner.where(Contact.blocked_at.is_not(None))).all():
+        line = _block(session, address_hash, at or clock.now())
+        known = told.get(_mark(line))
+        if known is None or known["lifted"]:
+            yield line
+    newer = aliased(Consent)
+    same = (getattr(newer, name) == getattr(Consent, name) for name in ("contact_id", "purpose", "channel"))
+    last = ~sa.exists().where(*same, newer.id > Consent.id)
+    # Who left by an address is in the journal with it.
+    revoked = sa.and_(Consent.state == ConsentState.REVOKED, Consent.source != "unsubscribe", last)
+    asked = sa.select(EmailAddress.suppression_hash, Consent).join(Consent, Consent.contact_id == EmailAddress.contact_id)
+    for address_hash, row in session.execute(asked.where(revoked)).all():
+        line = _revocation(session, address_hash, row)
+        if _mark(line) not in told:
+            yield line
