@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from crm import archive, backup, clock, copies, jobs, migration, restoring
 from crm.backup import Backup, BackupState, Trouble
 from crm.config import Settings
-from crm.database import Database, keys_of, new_ids
+from crm.database import JOURNAL_FILE, Database, keys_of, new_ids
 from crm.errors import SENTENCES, CrmError
 from crm.history import Change
 from crm.keys import KEYS_FILE, load_keys
@@ -557,6 +557,29 @@ def test_what_was_blocked_or_revoked_after_the_backup_stays_so(settings: Setting
         asked = sa.select(consent.skip_reason(session, PURPOSE)).order_by(Contact.id)
         assert session.scalars(asked).all() == ["blocked", None, "unsubscribed"]
     assert restoring.restore(settings, backup.write(settings, kept.with_name("b.zip")).path, replace=True).suppressions == 0
+
+
+def test_a_block_that_another_machine_took_back_is_not_brought_back(settings: Settings, kept: Path) -> None:
+    journal = settings.data_dir / JOURNAL_FILE
+    with started(settings) as database:
+        with database.session() as session:
+            privacy = accounts.create(session, "privacidad@example.org", "Eva Sol", Role.PRIVACY, "una frase larga de prueba").id
+            number = session.scalars(sa.select(Contact.id)).first() or 0
+            done = bulk_actions.carry_out(session, BulkKind.BLOCK, "Cancelación, folio 12", [number], privacy)
+        here = journal.read_bytes()
+        with database.session() as session:
+            bulk_actions.undo(session, done.id)
+    journal.write_bytes(here)
+    for _ in range(2):
+        with started(settings) as database, database.session(write=False) as session:
+            assert session.get_one(Contact, number).blocked_at is None
+    journal.unlink()
+    with started(settings) as database, database.session() as session:
+        bulk_actions.carry_out(session, BulkKind.BLOCK, "Cancelación, folio 13", [number], privacy)
+    journal.unlink()
+    with started(settings):
+        assert b'"what":"block"' in journal.read_bytes(), "what the database knows and the journal does not is told it"
+    assert restoring.restore(settings, kept, replace=True).suppressions == 1
 
 
 def test_an_address_that_changed_hands_brings_nobody_elses_word_back(settings: Settings, kept: Path) -> None:

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm.database import insert_new, is_postgresql, json_values, search_key
-from crm.people.blocking import keys_of, phone_key
 from crm.people.duplicate_models import likeness_key
 from crm.people.evidence import Match, Record, Scales, record_of
+from crm.people.likeness_keys import keys_of, phone_key
 from crm.people.models import Contact, EmailAddress, visible
 from crm.people.name_words import USUAL, Shares, shares_of
 

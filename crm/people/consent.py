@@ -23,10 +23,8 @@ from crm.people.suppression import check_suppression_key as check_suppression_ke
 from crm.people.suppression import is_suppressed as is_suppressed
 from crm.people.suppression import lift_bounce as lift_bounce
 from crm.people.suppression import suppress as suppress
+from crm.people.withdrawals import COPIED as COPIED
 
-COPIED = "joining"
-"""Source of what was copied from a record that was joined: it goes when the two are parted, so it never stands in for what the
-person says themselves."""
 OWN_ACT = "page"
 """Source of what the person did on a page of ours: the only one that may give again what was revoked."""
 

@@ -21,7 +21,7 @@ likeness_key = sa.Table(
     sa.Column("contact_id", sa.ForeignKey("contact.id", ondelete="CASCADE"), primary_key=True, index=True),
     sqlite_with_rowid=False,
 )
-"""What a person may be found by though written otherwise (`blocking.keys_of`), with their city (0: none)."""
+"""What a person may be found by though written otherwise (`likeness_keys.keys_of`), with their city (0: none)."""
 
 
 class PairState(StrEnum):

@@ -14,11 +14,15 @@ from sqlalchemy.orm import Session, aliased
 
 from crm import clock, history
 from crm.database import keys_of
+from crm.history import Change
 from crm.people import journal
 from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Purpose
 
 log = structlog.get_logger(__name__)
 
+COPIED = "joining"
+"""Source of what was copied from a record that was joined: it goes when the two are parted, so it never stands in for what the
+person says themselves."""
 SOURCE = "journal"
 """Source of a revocation that the journal brought back."""
 EVIDENCE = "Recuperada del registro de bajas después de restaurar un respaldo."
@@ -127,12 +131,20 @@ def _take_blocks(session: Session, told: Mapping[Mark, Line]) -> int:
     blocked = {number: since[one] for number, one, had in _owners(session, list(since)) if had <= since[one]}
     count = 0
     for number, at in blocked.items():
+        if _was_unblocked(session, number, at):
+            continue
         together = sa.or_(Contact.id == number, Contact.merged_into_id == number)
         for contact in session.scalars(sa.select(Contact).where(together, Contact.blocked_at.is_(None))):
             contact.blocked_at = at
             count += contact.id == number
     session.flush()
     return count
+
+
+def _was_unblocked(session: Session, contact_id: int, since: datetime) -> bool:
+    """Whether a block was taken back later, perhaps on another machine, whose journal tells it and this one's does not."""
+    mine = sa.and_(Change.root == "contact", Change.root_id == contact_id, Change.entity == "contact", Change.at >= since)
+    return any(told.get("blocked_at", [None, since])[1] is None for told in session.scalars(sa.select(Change.fields).where(mine)))
 
 
 def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
@@ -185,8 +197,8 @@ def _untold(session: Session, told: Mapping[Mark, Line]) -> Iterator[Line]:
     newer = aliased(Consent)
     same = (getattr(newer, name) == getattr(Consent, name) for name in ("contact_id", "purpose", "channel"))
     last = ~sa.exists().where(*same, newer.id > Consent.id)
-    # Who left by an address is in the journal with it.
-    revoked = sa.and_(Consent.state == ConsentState.REVOKED, Consent.source != "unsubscribe", last)
+    # Who left by an address is in the journal with it, and a copy goes when two records are parted.
+    revoked = sa.and_(Consent.state == ConsentState.REVOKED, Consent.source.not_in(("unsubscribe", COPIED)), last)
     asked = sa.select(EmailAddress.suppression_hash, Consent).join(Consent, Consent.contact_id == EmailAddress.contact_id)
     for address_hash, row in session.execute(asked.where(revoked)).all():
         line = _revocation(session, address_hash, row)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.people.blocking import keys_of
 from crm.people.evidence import AGAINST, Grade, Match, Reason, Record, Scales, record_of
+from crm.people.likeness_keys import keys_of
 from crm.people.name_words import shares_of, words_of
 
 LOS_ANGELES = {"place": 1, "country": "US"}
