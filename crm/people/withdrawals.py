@@ -6,7 +6,7 @@ had the address when it was written, so that an address that changed hands bring
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -29,6 +29,7 @@ EVIDENCE = "Recuperada del registro de bajas después de restaurar un respaldo."
 WHY = "Recuperado del registro de bajas"
 _AT_ONCE = 500
 
+T = TypeVar("T")
 Line = dict[str, Any]
 Mark = tuple[str, ...]
 """What a line speaks of: its kind and the hash, and of a revocation the purpose and channel."""
@@ -50,9 +51,8 @@ def note_revocation(session: Session, row: Consent) -> None:
 
 
 def _hashes(session: Session, contact_ids: Iterable[int]) -> Iterator[str]:
-    ids = list(contact_ids)
-    for start in range(0, len(ids), _AT_ONCE):
-        owned = EmailAddress.contact_id.in_(ids[start : start + _AT_ONCE])
+    for some in _in_parts(list(contact_ids)):
+        owned = EmailAddress.contact_id.in_(some)
         yield from session.scalars(sa.select(EmailAddress.suppression_hash).where(owned).distinct())
 
 
@@ -120,25 +120,29 @@ def _mark(line: Line) -> Mark:
 
 def _owners(session: Session, hashes: Sequence[str]) -> Iterator[tuple[int, str, datetime]]:
     """(person, hash, since when) of the addresses of some hashes."""
-    for start in range(0, len(hashes), _AT_ONCE):
-        asked = sa.select(EmailAddress.contact_id, EmailAddress.suppression_hash, EmailAddress.created_at)
-        for row in session.execute(asked.where(EmailAddress.suppression_hash.in_(hashes[start : start + _AT_ONCE]))):
+    asked = sa.select(EmailAddress.contact_id, EmailAddress.suppression_hash, EmailAddress.created_at)
+    for some in _in_parts(hashes):
+        for row in session.execute(asked.where(EmailAddress.suppression_hash.in_(some))):
             yield row[0], row[1], row[2]
+
+
+def _in_parts(told: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(told), _AT_ONCE):
+        yield told[start : start + _AT_ONCE]
 
 
 def _take_blocks(session: Session, told: Mapping[Mark, Line]) -> int:
     since = {line["address_hash"]: line["recorded_at"] for line in told.values() if line["what"] == "block" and not line["lifted"]}
     blocked = {number: since[one] for number, one, had in _owners(session, list(since)) if had <= since[one]}
-    count = 0
-    for number, at in blocked.items():
-        if _was_unblocked(session, number, at):
-            continue
+    free = sa.select(Contact.id).where(Contact.blocked_at.is_(None))
+    forgotten = [number for some in _in_parts(list(blocked)) for number in session.scalars(free.where(Contact.id.in_(some)))]
+    back = [number for number in forgotten if not _was_unblocked(session, number, blocked[number])]
+    for number in back:
         together = sa.or_(Contact.id == number, Contact.merged_into_id == number)
         for contact in session.scalars(sa.select(Contact).where(together, Contact.blocked_at.is_(None))):
-            contact.blocked_at = at
-            count += contact.id == number
+            contact.blocked_at = blocked[number]
     session.flush()
-    return count
+    return len(back)
 
 
 def _was_unblocked(session: Session, contact_id: int, since: datetime) -> bool:
@@ -152,23 +156,27 @@ def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
     for line in told.values():
         if line["what"] == "revocation":
             by_hash.setdefault(line["address_hash"], []).append(line)
-    count = 0
-    for number, address_hash, had in list(_owners(session, list(by_hash))):
+    owners = list(_owners(session, list(by_hash)))
+    said = _said(session, list({number for number, _, _ in owners}))
+    for number, address_hash, had in owners:
         for line in by_hash[address_hash]:
-            if had <= line["recorded_at"] and _is_forgotten(session, number, line):
+            state, at = said.get((number, line["purpose"], line["channel"]), (None, line["recorded_at"]))
+            if had <= line["recorded_at"] and state is not ConsentState.REVOKED and (state is None or at < line["recorded_at"]):
                 session.add(_brought_back(number, line))
-                session.flush()
-                count += 1
+                said[number, line["purpose"], line["channel"]] = ConsentState.REVOKED, line["recorded_at"]
+    count = len(session.new)
+    session.flush()
     return count
 
 
-def _is_forgotten(session: Session, contact_id: int, line: Line) -> bool:
-    """Whether the person's last word on it is older than the line, and no revocation."""
-    said = sa.select(Consent.state, Consent.recorded_at).where(
-        Consent.contact_id == contact_id, Consent.purpose == line["purpose"], Consent.channel == line["channel"]
-    )
-    last = session.execute(said.order_by(Consent.id.desc()).limit(1)).first()
-    return last is None or (last.state is not ConsentState.REVOKED and last.recorded_at < line["recorded_at"])
+def _said(session: Session, people: Sequence[int]) -> dict[tuple[int, Purpose, Channel], tuple[ConsentState | None, datetime]]:
+    """The last word of some people on each purpose and channel, and when it was recorded."""
+    columns = (Consent.contact_id, Consent.purpose, Consent.channel, Consent.state, Consent.recorded_at)
+    return {
+        (row[0], row[1], row[2]): (row[3], row[4])
+        for some in _in_parts(people)
+        for row in session.execute(sa.select(*columns).where(Consent.contact_id.in_(some)).order_by(Consent.id))
+    }
 
 
 def _brought_back(contact_id: int, line: Line) -> Consent:
