@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
-from starlette.datastructures import QueryParams
+from starlette.datastructures import FormData, QueryParams
 
 from crm import clock
 from crm.errors import Forbidden, InvalidInput
@@ -23,7 +23,7 @@ from crm.staff.rights import Right
 from web import follow_ups
 from web.asked import text_of, whole_number
 from web.contact_list import Filter, condition
-from web.dependencies import Posted, SessionOf, ViewerOf
+from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.pages import Viewer, counted, page
 from web.person import NEVER_AGAIN, PROOF_LENGTH, read_day
 from web.person_words import SUPPRESSIONS
@@ -211,8 +211,14 @@ def ask_addresses(request: Request, session: SessionOf) -> Response:
 
 
 @router.post("/lotes/bajas")
-def take_out(request: Request, session: SessionOf, form: Posted) -> Response:
-    """First show what each address is, then take them out once their number is typed."""
+def take_out(request: Request, form: Posted) -> Response:
+    """First show what each address is, which keeps nobody from writing, then take them out once their number is typed."""
+    is_last = text_of(form, "paso") == "hacer"
+    with writing(request) if is_last else database_of(request).session(write=False) as session:
+        return _take_out(request, session, form, is_last=is_last)
+
+
+def _take_out(request: Request, session: Session, form: FormData, *, is_last: bool) -> Response:
     typed = {name: text_of(form, name).strip() for name in _LEAVING}
     wrong: dict[str, str] = {}
     happened_on = read_day(typed["fecha"], wrong, "fecha")
@@ -230,7 +236,7 @@ def take_out(request: Request, session: SessionOf, form: Posted) -> Response:
         wrong["direcciones"] = "No hay ninguna dirección de correo en lo que pegó. Revise que tengan la forma nombre@dominio."
     if wrong or happened_on is None:
         return _leaving_page(request, session, typed, wrong=wrong, status=422)
-    if text_of(form, "paso") != "hacer":
+    if not is_last:
         return _leaving_page(request, session, typed, told=told)
     if typed["numero"].replace(",", "") != str(len(fresh)):
         wrong["numero"] = f"Escriba {len(fresh)}, el número de direcciones, para confirmar."

@@ -61,6 +61,15 @@ def writing(request: Request) -> AbstractContextManager[Session]:
 SessionOf = Annotated[Session, Depends(get_session, scope="function")]
 
 
+def get_reading(request: Request) -> Iterator[Session]:
+    """A transaction that only reads, for a form that asks and changes nothing: it keeps nobody from writing."""
+    with database_of(request).session(write=False) as session:
+        yield session
+
+
+ReadingOf = Annotated[Session, Depends(get_reading, scope="function")]
+
+
 async def posted(request: Request) -> AsyncIterator[FormData]:
     """The form of a POST of staff, its files closed at the end. Of a public page nothing is read: its link says it all, whatever
     a mail program posts; and of nobody's forms none but those by which one signs in."""

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
 
 from crm import clock
 from crm.errors import CrmError
@@ -23,7 +24,7 @@ from crm.people.models import Language
 from crm.staff.models import Account
 from web import samples
 from web.asked import whole_number
-from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
+from web.dependencies import Posted, SessionOf, ViewerOf, database_of, settings_of, writing
 from web.draft_form import BLOCK_PARTS, BLOCK_WORDS, MATERIAL_KINDS, PART_WORDS, Draft, faults, moved, of_campaign, read
 from web.headers import PREVIEW_POLICY
 from web.pages import Viewer, go, is_fragment, page
@@ -129,31 +130,41 @@ def show(
 ) -> Response:
     """The editor with what is stored."""
     campaign = campaigns.get(session, campaign_id)
-    draft = of_campaign(campaigns.content_of(campaign), campaign.version)
-    return _editor(request, session, campaign, draft, View(persona, ancho if ancho in WIDTHS else "computer"))
+    stored = Stored(of_campaign(campaigns.content_of(campaign), campaign.version))
+    return _editor(request, session, campaign, stored, View(persona, ancho if ancho in WIDTHS else "computer"))
 
 
 @router.post("/campanas/{campaign_id}/redactar")
-def write(request: Request, session: SessionOf, viewer: ViewerOf, campaign_id: CampaignId, form: Posted) -> Response:
-    """Save, after moving, adding or taking away a block if a button said so; what cannot be saved keeps its text."""
-    campaign = campaigns.get(session, campaign_id)
-    deed, draft, view = str(form.get("deed", "save")), read(form), View.read(form)
+def write(request: Request, viewer: ViewerOf, campaign_id: CampaignId, form: Posted) -> Response:
+    """Save, after moving, adding or taking away a block if a button said so; what cannot be saved keeps its text.
+
+    The page counts its whole audience: it is made after the saving, which every few seconds of writing asks for, is committed.
+    """
+    deed, view = str(form.get("deed", "save")), View.read(form)
+    with writing(request) as session:
+        stored = _stored(session, viewer, campaign_id, form, deed)
+    if deed == "review" and stored.saved:
+        return go(request, f"/campanas/{campaign_id}/revisar")
+    side_only = deed == "autosave" and stored.conflict is None
+    with database_of(request).session(write=False) as session:
+        return _editor(request, session, campaigns.get(session, campaign_id), stored, view, side_only=side_only)
+
+
+def _stored(session: Session, viewer: Viewer, campaign_id: int, form: FormData, deed: str) -> "Stored":
+    campaign, draft = campaigns.get(session, campaign_id), read(form)
     conflict = None if form.get("mine") else _conflict(session, campaign, draft, viewer)
     if conflict:
-        return _editor(request, session, campaign, draft, view, conflict=conflict, status=409)
+        return Stored(draft, conflict=conflict, status=409)
     if deed == "undo":
-        return _undo(request, session, campaign, view)
+        undone = campaigns.undo(session, campaign.id)
+        return Stored(of_campaign(campaigns.content_of(undone), undone.version), saved=True)
     draft = moved(draft, deed, _first_materials(session))
     try:
         with session.begin_nested():
             campaign = campaigns.change(session, campaign_id, draft.content()) if _differs(campaign, draft) else campaign
     except (ValidationError, CrmError) as error:
-        told = replace(draft, problems=faults(draft, error))
-        return _editor(request, session, campaigns.get(session, campaign_id), told, view, side_only=deed == "autosave", status=422)
-    if deed == "review":
-        return go(request, f"/campanas/{campaign_id}/revisar")
-    stored = replace(draft, version=campaign.version)
-    return _editor(request, session, campaign, stored, view, side_only=deed == "autosave", saved=True)
+        return Stored(replace(draft, problems=faults(draft, error)), status=422)
+    return Stored(replace(draft, version=campaign.version), saved=True)
 
 
 def _differs(campaign: Campaign, draft: Draft) -> bool:
@@ -161,11 +172,6 @@ def _differs(campaign: Campaign, draft: Draft) -> bool:
     written = draft.content()
     stored = campaigns.content_of(campaign)
     return written != stored.model_copy(update={"content_class": written.content_class})
-
-
-def _undo(request: Request, session: Session, campaign: Campaign, view: "View") -> Response:
-    undone = campaigns.undo(session, campaign.id)
-    return _editor(request, session, undone, of_campaign(campaigns.content_of(undone), undone.version), view, saved=True)
 
 
 def _first_materials(session: Session, only: MaterialKind | None = None) -> dict[tuple[str, str], str]:
@@ -230,23 +236,24 @@ class View:
         return cls(whole_number(person), width if width in WIDTHS else "computer")
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A draft as the page shows it, and what became of its saving."""
+
+    draft: Draft
+    conflict: Conflict | None = None
+    saved: bool = False
+    status: int = 200
+
+
 def _editor(
-    request: Request,
-    session: Session,
-    campaign: Campaign,
-    draft: Draft,
-    view: View,
-    *,
-    conflict: Conflict | None = None,
-    side_only: bool = False,
-    saved: bool = False,
-    status: int = 200,
+    request: Request, session: Session, campaign: Campaign, stored: Stored, view: View, *, side_only: bool = False
 ) -> Response:
     context = {
         "campaign": campaign,
-        "draft": draft,
-        "conflict": conflict,
-        "saved": saved,
+        "draft": stored.draft,
+        "conflict": stored.conflict,
+        "saved": stored.saved,
         "now": clock.now(),
         "ordered": _ordered(session, campaign),
         "stopped": whole_number(request.query_params.get("detenido", "")),
@@ -255,8 +262,8 @@ def _editor(
         **_side(request, session, campaign, view),
     }
     if not is_fragment(request):
-        return page(request, "drafting/page.html", context, status=status)
-    return page(request, "drafting/side.html" if side_only else "drafting/editor.html", context, status=status)
+        return page(request, "drafting/page.html", context, status=stored.status)
+    return page(request, "drafting/side.html" if side_only else "drafting/editor.html", context, status=stored.status)
 
 
 def _ordered(session: Session, campaign: Campaign) -> Send | None:

@@ -21,7 +21,7 @@ from crm.staff.rights import Right
 from web.asked import text_of, whole_number
 from web.bulk_actions import Chosen
 from web.contact_list import Filter, condition
-from web.dependencies import Posted, SessionOf, ViewerOf
+from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.pages import Viewer, attached, page
 from web.words import DELIVERY_STATES, reason_words
 
@@ -116,17 +116,24 @@ def _page(
 
 
 @router.post("/exportar")
-def export(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted) -> Response:
-    """Give the file; how many were in it and why stays in the log."""
+def export(request: Request, viewer: ViewerOf, form: Posted) -> Response:
+    """Give the file; how many were in it and why stays in the log. It is built with nobody kept from writing, then noted: what
+    cannot be noted is not given."""
     query = text_of(form, "vista")
     typed = {name: text_of(form, name) for name in ("formato", "razon")}
-    view = View.read(session, QueryParams(query), viewer)
-    try:
-        if typed["formato"] not in set(Format):
-            raise InvalidInput("value_invalid", field="formato")
-        kind = Format(typed["formato"])
-        body, _ = exports.export(session, view.condition, kind, reason=typed["razon"], view=view.words)
-    except InvalidInput as error:
-        return _page(request, session, view, query, typed=typed, wrong=error.sentence, status=422)
-    name = f"red-{clock.institute_time(clock.now()):%Y-%m-%d}.{kind.value}"
-    return attached(body, exports.MEDIA_TYPES[kind], name)
+    with database_of(request).session(write=False) as session:
+        view = View.read(session, QueryParams(query), viewer)
+        try:
+            made = _built(session, view, typed)
+        except InvalidInput as error:
+            return _page(request, session, view, query, typed=typed, wrong=error.sentence, status=422)
+    with writing(request) as session:
+        exports.note(session, made)
+    name = f"red-{clock.institute_time(clock.now()):%Y-%m-%d}.{made.form.value}"
+    return attached(made.body, exports.MEDIA_TYPES[made.form], name)
+
+
+def _built(session: Session, view: View, typed: Mapping[str, str]) -> exports.Export:
+    if typed["formato"] not in set(Format):
+        raise InvalidInput("value_invalid", field="formato")
+    return exports.build(session, view.condition, Format(typed["formato"]), reason=typed["razon"], view=view.words)

@@ -338,13 +338,16 @@ def _row(
 
 
 @router.post("/importar/{import_id}/rechazadas")
-def refused(session: SessionOf, import_id: ImportId) -> Response:
-    """The rows that were refused, as they came and with the reason, to be corrected and given again. The export is noted."""
-    started = imports.get(session, import_id)
-    found = list(_refused_rows(session, import_id))
-    history.note(session, "import", import_id, exported_rows=len(found))
-    name = f"importacion-{import_id}-rechazadas.csv"
-    return attached(_as_csv(found, started.headers), sheets.CSV_TYPE, name)
+def refused(request: Request, import_id: ImportId) -> Response:
+    """The rows that were refused, as they came and with the reason, to be corrected and given again. The export is noted: before
+    it is given, and after the reading, which keeps nobody from writing."""
+    with database_of(request).session(write=False) as session:
+        started = imports.get(session, import_id)
+        found = list(_refused_rows(session, import_id))
+        body = _as_csv(found, started.headers)
+    with writing(request) as session:
+        history.note(session, "import", import_id, exported_rows=len(found))
+    return attached(body, sheets.CSV_TYPE, f"importacion-{import_id}-rechazadas.csv")
 
 
 def _refused_rows(session: Session, import_id: int) -> Iterator[imports.RowResult]:

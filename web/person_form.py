@@ -22,7 +22,7 @@ from crm.people.names import display_name
 from crm.people.schemas import ContactIn, ContactPatch
 from crm.people.words import SECTOR_WORDS
 from web.asked import text_of
-from web.dependencies import Posted, SessionOf
+from web.dependencies import Posted, ReadingOf, SessionOf
 from web.duplicate_words import GRADES, why
 from web.errors import status_of
 from web.pages import page
@@ -81,7 +81,7 @@ def create(request: Request, session: SessionOf, form: Posted) -> Response:
 
 
 @router.post("/personas/parecidas")
-def show_alike(request: Request, session: SessionOf, form: Posted) -> Response:
+def show_alike(request: Request, session: ReadingOf, form: Posted) -> Response:
     """Who may already be the person of a form that is being filled in; a part of a page."""
     return page(request, "person/alike.html", {"alike": _alike(session, Typed.read(form)), "why": why, "grades": GRADES})
 

@@ -1,6 +1,7 @@
 """Segmentos: a rule built of rows and read as a sentence; who is in it now, who can be written to, why someone is or is not."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
+from starlette.datastructures import FormData
 
 from crm import history
 from crm.errors import SENTENCES, CrmError, NotFound
@@ -29,7 +31,7 @@ from web import samples
 from web.asked import single_spaced
 from web.contact_list import Filter
 from web.contact_list import condition as people_of
-from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
+from web.dependencies import Posted, ReadingOf, SessionOf, ViewerOf, database_of, settings_of, writing
 from web.pages import Viewer, go, is_fragment, page
 from web.segment_form import (
     FEW_OPTIONS,
@@ -50,6 +52,8 @@ from web.segment_form import (
 )
 from web.words import PURPOSES, reason_words
 
+SAVING = frozenset({"save", "mine"})
+"""What a button of the form says to save; the others move its rows."""
 SEGMENTS_MOST = 100
 FOUND_MOST = 8
 """People whom the question «¿por qué?» offers to choose from."""
@@ -92,9 +96,19 @@ def begin(request: Request, session: SessionOf) -> Response:
 
 
 @router.post("/segmentos/nuevo")
-def make(request: Request, session: SessionOf, form: Posted) -> Response:
+def make(request: Request, form: Posted) -> Response:
     """Move the rows, or save."""
-    return _written(request, session, form, None)
+    with _transaction(request, form) as session:
+        return _written(request, session, form, None)
+
+
+def _transaction(request: Request, form: FormData) -> AbstractContextManager[Session]:
+    """Only a saving writes: while one builds, everybody is counted at each step, which keeps nobody from writing."""
+    return writing(request) if _deed(form) in SAVING else database_of(request).session(write=False)
+
+
+def _deed(form: FormData) -> str:
+    return str(form.get("deed", "save"))
 
 
 @router.get("/segmentos/{segment_id}")
@@ -107,9 +121,10 @@ def show(request: Request, session: SessionOf, segment_id: SegmentId, finalidad:
 
 
 @router.post("/segmentos/{segment_id}")
-def write(request: Request, session: SessionOf, segment_id: SegmentId, form: Posted) -> Response:
+def write(request: Request, segment_id: SegmentId, form: Posted) -> Response:
     """Move the rows, or save; what cannot be saved keeps what was typed."""
-    return _written(request, session, form, segments.get(session, segment_id))
+    with _transaction(request, form) as session:
+        return _written(request, session, form, segments.get(session, segment_id))
 
 
 @dataclass(frozen=True)
@@ -138,14 +153,14 @@ class Conflict:
     version: int
 
 
-def _written(request: Request, session: Session, form: Any, segment: Segment | None) -> Response:
-    deed, draft = str(form.get("deed", "save")), read(form)
+def _written(request: Request, session: Session, form: FormData, segment: Segment | None) -> Response:
+    deed, draft = _deed(form), read(form)
     purpose = next((one for one in Purpose if one == form.get("purpose")), Purpose.ELECTORAL_INFORMATION)
     fixed = segment is not None and of_rule("", segments.parse(segment.rule)) is None
     asked = Asked(segment, fixed, purpose, side_only=deed == "side")
     if not fixed:
         draft = moved(taking_typed(draft, _options(session)), deed)
-    if deed not in {"save", "mine"}:
+    if deed not in SAVING:
         return _page(request, session, draft, asked)
     return _saved(request, session, draft, replace(asked, is_telling=True), over=deed == "mine")
 
@@ -309,7 +324,7 @@ def people(
 @router.post("/segmentos/{segment_id}/porque")
 def why(
     request: Request,
-    session: SessionOf,
+    session: ReadingOf,
     viewer: ViewerOf,
     segment_id: SegmentId,
     quien: Annotated[str, Form(max_length=200)] = "",

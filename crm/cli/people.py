@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from crm import clock
-from crm.cli.edge import AsJson, FromStdin, console, opened, read_password, read_settings, show, told, transaction
+from crm.cli.edge import WHY, AsJson, FromStdin, console, opened, read_password, read_settings, show, told, transaction
 from crm.database import Database
 from crm.errors import NotSignedIn
 from crm.history import Actor, ActorKind
@@ -60,12 +60,16 @@ def export_contacts(
     if file.exists():
         console.print("[red]Ese archivo ya existe. Elija otro nombre.[/red]")
         raise typer.Exit(2)
-    with transaction() as session:
-        chosen = segments.condition(session, segments.parse(segments.by_name(session, segment).rule)) if segment else sa.true()
-        view = f"segmento «{segment}»" if segment else "toda la Red"
-        body, count = exports.export(session, chosen, exports.Format(form), reason=reason, view=f"crm contacts export, {view}")
-        write_new(file, body)
-    console.print(f"{count:,} personas en {file.name}.", highlight=False)
+    view = f"segmento «{segment}»" if segment else "toda la Red"
+    with told(), opened(read_settings()) as database:
+        with database.session(write=False) as session:
+            rule = segments.parse(segments.by_name(session, segment).rule) if segment else None
+            chosen = segments.condition(session, rule) if rule else sa.true()
+            made = exports.build(session, chosen, exports.Format(form), reason=reason, view=f"crm contacts export, {view}")
+        with database.session(why=WHY) as session:
+            exports.note(session, made)
+        write_new(file, made.body)
+    console.print(f"{made.people:,} personas en {file.name}.", highlight=False)
 
 
 def write_new(path: Path, body: bytes) -> None:

@@ -33,10 +33,10 @@ def test_what_is_exported_comes_in_again_without_a_change(database: Database, tm
     with database.session() as session:
         people(session)
     with database.session() as session:
-        body, count = exports.export(session, EVERYONE, form, reason="Prueba de ida y vuelta", view="Contactos")
-    assert count == 8
+        made = exports.build(session, EVERYONE, form, reason="Prueba de ida y vuelta", view="Contactos")
+    assert made.people == 8
     path = tmp_path / f"red.{form.value}"
-    path.write_bytes(body)
+    path.write_bytes(made.body)
     checked = imports.check(database, path, path.name, basis=None)
     assert checked.counts == {"created": 0, "updated": 0, "unchanged": 8, "refused": 0}
 
@@ -45,15 +45,16 @@ def test_the_log_knows_why_and_how_many_and_nobody_blocked_goes_out(session: Ses
     people(session)
     session.get_one(Contact, 1).blocked_at = clock.now()
     session.flush()
-    _, count = exports.export(session, EVERYONE, Format.VCARD, reason="Para el  consulado", view="Contactos")
+    made = exports.build(session, EVERYONE, Format.VCARD, reason="Para el  consulado", view="Contactos")
+    exports.note(session, made)
     noted = session.scalars(sa.select(Change).where(Change.entity == "export")).one()
-    assert count == 7
+    assert made.people == 7
     assert {name: value[1] for name, value in noted.fields.items()} == {
         "reason": "Para el consulado", "view": "Contactos", "format": "vcf", "rows": 7,
     }  # fmt: skip
     for reason, code in ((" x ", "export_reason_required"), ("x" * 501, "field_too_long")):
         with pytest.raises(InvalidInput, match=code):
-            exports.export(session, EVERYONE, Format.CSV, reason=reason, view="Contactos")
+            exports.build(session, EVERYONE, Format.CSV, reason=reason, view="Contactos")
 
 
 @pytest.fixture

@@ -2,15 +2,21 @@
 
 import csv
 import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from io import StringIO
 
+import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from crm import clock
 from crm.database import Database
 from crm.history import Change
+from crm.people.models import Import, ImportState
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 from tests.web.network import build_send
@@ -81,3 +87,65 @@ def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, networ
     assert "Todo lo que guardamos" in privacy.get("/personas/7").text
     held = json.loads(privacy.get("/personas/7/todo.json").content)["held"]
     assert held["contact"][0]["id"] == 7
+
+
+# --- nobody waits for who reads ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def counting_writers(database: Database) -> Iterator[list[bool]]:
+    """For each reading of people or of rows of a list, whether another connection may write at that very moment."""
+    told: list[bool] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.lstrip().startswith("SELECT") and re.search(r"FROM (contact|import_row|email_address)\b", statement):
+            told.append(_may_write(database.engine.url.database or ""))
+
+    sa.event.listen(database.engine, "before_cursor_execute", look)
+    try:
+        yield told
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", look)
+
+
+def _may_write(path: str) -> bool:
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+        try:
+            other.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        other.execute("ROLLBACK")
+        return True
+
+
+WAITED_FOR = {
+    "/exportar": {"vista": "todas=1", "formato": "xlsx", "razon": "Lista para el consulado"},
+    "/importar/1/rechazadas": {},
+    "/lotes/bajas": {"direcciones": "una@example.org", "motivo": "baja", "fecha": "2026-01-05", "prueba": "Llamada"},
+    "/segmentos/nuevo": {
+        "deed": "side",
+        "groups": "1",
+        "0.rows": "1",
+        "0.0.field": "language",
+        "0.0.op": "is",
+        "0.0.value": '"es"',
+    },
+    "/personas/parecidas": {"given_names": "Sofía", "first_surname": "Núñez"},
+    "/campanas/1/redactar": {"deed": "autosave", "version": "1"},
+}
+
+
+@pytest.mark.once
+def test_who_reads_much_keeps_nobody_from_writing(visit: Visitor, network: None, database: Database) -> None:
+    if database.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL has no lock of all writers")
+    with database.session() as session:
+        build_send(session, accepted=5)
+        session.add(Import(file_name="lista.csv", sha256="0" * 64, state=ImportState.DONE))
+    coordinator = visit(Role.COORDINATION)
+    for path, form in WAITED_FOR.items():
+        with counting_writers(database) as told:
+            answer = coordinator.post(path, data=form | csrf_of(coordinator))
+        assert answer.status_code < 500, path
+        assert told, path
+        assert all(told), f"{path} keeps others from writing while it reads"
