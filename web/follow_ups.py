@@ -11,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.errors import CrmError, InvalidInput
+from crm.errors import CrmError, Gone, InvalidInput, NotFound
 from crm.people import notes, tasks
 from crm.people.models import Contact, Note, Task
 from crm.people.names import display_name
@@ -78,15 +78,20 @@ def owners(session: Session) -> list[tuple[str, str]]:
 @router.get("/tareas")
 def show(request: Request, session: SessionOf, viewer: ViewerOf, ver: str = "", hecha: str = "", quitada: str = "") -> Response:
     """The tasks that are open, one's own first; `hecha` and `quitada` name the one that was just settled, to undo it."""
-    return _page(request, session, viewer, ver if ver in VIEWS else "", settled=_settled(session, hecha, quitada))
+    return _page(request, session, viewer, ver if ver in VIEWS else "", settled=_settled(session, viewer, hecha, quitada))
 
 
-def _settled(session: Session, done: str, removed: str) -> tuple[Task, str] | None:
+def _settled(session: Session, viewer: Viewer, done: str, removed: str) -> tuple[Line, str] | None:
+    """The task that was just settled, for who may bring it back: the number stands in the address, where anybody may write one."""
     for told, words in ((done, "Quedó hecha"), (removed, "Se quitó")):
         number = whole_number(told)
-        task = session.get(Task, number) if number else None
-        if task is not None and (task.done_at or task.removed_at):
-            return task, words
+        if number and viewer.may(Right.EDIT):
+            try:
+                task = tasks.get(session, number)
+            except (NotFound, Gone):
+                return None
+            if task.done_at or task.removed_at:
+                return lines_of(session, [task], masked=not viewer.may(Right.VIEW_ADDRESSES))[0], words
     return None
 
 
@@ -96,7 +101,7 @@ def _page(
     viewer: Viewer,
     view: str,
     *,
-    settled: tuple[Task, str] | None = None,
+    settled: tuple[Line, str] | None = None,
     typed: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
     status: int = 200,

@@ -69,8 +69,8 @@ def due(session: Session, account_id: int) -> Sequence[Task]:
 
 
 def finish(session: Session, task_id: int, account_id: int | None) -> Task:
-    """It was done; twice is the same as once. NotFound(task_not_found)."""
-    task = _get(session, task_id)
+    """It was done; twice is the same as once. Errors of `get`."""
+    task = get(session, task_id)
     if task.done_at is None:
         task.done_at, task.done_by_id = clock.now(), account_id
     session.flush()
@@ -78,22 +78,23 @@ def finish(session: Session, task_id: int, account_id: int | None) -> Task:
 
 
 def reopen(session: Session, task_id: int) -> Task:
-    """It was not done after all, or is put back. NotFound(task_not_found)."""
-    task = _get(session, task_id)
+    """It was not done after all, or is put back. Errors of `get`."""
+    task = get(session, task_id)
     task.done_at = task.done_by_id = task.removed_at = None
     session.flush()
     return task
 
 
 def remove(session: Session, task_id: int) -> Task:
-    """Take a task away; `reopen` puts it back. NotFound(task_not_found)."""
-    task = _get(session, task_id)
+    """Take a task away; `reopen` puts it back. Errors of `get`."""
+    task = get(session, task_id)
     task.removed_at = task.removed_at or clock.now()
     session.flush()
     return task
 
 
-def _get(session: Session, task_id: int) -> Task:
+def get(session: Session, task_id: int) -> Task:
+    """A task, done or taken away too. NotFound(task_not_found); of whom it is about as `contacts.get`: nobody who is blocked."""
     task = session.get(Task, task_id)
     if task is None:
         raise NotFound("task_not_found")

@@ -53,6 +53,25 @@ def test_a_task_that_is_late_waits_on_the_first_page_until_it_is_done(visit: Vis
     assert "Escribir</textarea>" in wrong
 
 
+def test_what_was_settled_is_shown_to_who_may_bring_it_back_and_of_nobody_blocked(
+    visit: Visitor, network: None, database: Database
+) -> None:
+    editor, reader = visit(Role.EDITING), visit(Role.READING)
+    post(editor, "/personas/7/tareas", tarea="Escribir a otra@example.org", para="", quien="")
+    post(editor, "/tareas/1/quitar")
+    assert "«Escribir a otra@example.org»" in editor.get("/tareas?quitada=1").text
+    assert "Escribir a" not in reader.get("/tareas?quitada=1").text
+    post(editor, "/tareas/1/reabrir")
+    post(editor, "/tareas/1/hecha")
+    assert "Escribir a" not in reader.get("/tareas?hecha=1").text
+    with database.session() as session:
+        session.get_one(Contact, 7).blocked_at = clock.now()
+    for name in ("hecha", "quitada"):
+        page = editor.get(f"/tareas?{name}=1")
+        assert page.status_code == 200
+        assert "Escribir a" not in page.text
+
+
 def test_all_of_a_filter_are_tagged_and_untagged_again(visit: Visitor, network: None, database: Database) -> None:
     editor = visit(Role.EDITING)
     page = editor.get("/lotes/nuevo?todas=1&pais=US").text
