@@ -1,7 +1,7 @@
 """Rights of the data subject: everything that is held on one person (derecho de acceso: Ley General de Protección de Datos
 Personales en Posesión de Sujetos Obligados, derechos ARCO; Reglamento (UE) 2016/679, art. 15)."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from crm import history
 from crm.database import Base
 from crm.errors import NotFound
 from crm.history import Change, ChangePersonal
@@ -16,6 +17,8 @@ from crm.mailing.models import Campaign, Send
 from crm.people.models import City, Contact, EmailAddress, Import, Organization, Suppression, Tag
 
 Row = dict[str, Any]
+SEEN = "full_record"
+"""What the log calls everything that is held on one person, when somebody saw or took it."""
 _NAMES: dict[str, tuple[str, Any]] = {
     "city_id": ("city", sa.select(City.id, City.name)),
     "tag_id": ("tag", sa.select(Tag.id, Tag.name)),
@@ -32,7 +35,7 @@ def everything(session: Session, contact_id: int) -> dict[str, list[Row]]:
     NotFound(contact_not_found).
 
     Tables are found by their foreign keys, from the contact on: one that is added later is told without anybody's remembering.
-    Besides them the suppressions of the person's addresses, and the log of every change with its values.
+    Besides them the suppressions of the person's addresses, and the log: every change with its values, and who saw all of this.
     """
     contact = Contact.__table__
     mine = sa.or_(contact.c.id == contact_id, contact.c.merged_into_id == contact_id)
@@ -49,6 +52,12 @@ def everything(session: Session, contact_id: int) -> dict[str, list[Row]]:
     held["suppression"] = _suppressions(session, ids)
     held["change"] = _changes(session, ids)
     return {name: [_named(session, row) for row in rows] for name, rows in held.items() if rows}
+
+
+def note(session: Session, contact_id: int, held: Mapping[str, Sequence[Row]], form: str) -> None:
+    """Log that all of a person was seen or taken and how many rows that were: before anything of it is shown. Nothing of the person
+    changed, so it is no change of theirs, which would keep an import from being taken back."""
+    history.note(session, SEEN, contact_id, form=[None, form], rows=[None, sum(map(len, held.values()))])
 
 
 def tables_of_a_person() -> set[str]:
@@ -88,7 +97,7 @@ def _suppressions(session: Session, ids: Collection[int]) -> list[Row]:
 def _changes(session: Session, ids: Collection[int]) -> list[Row]:
     log, beside = Change.__table__, ChangePersonal.__table__
     statement = sa.select(log, beside.c.fields.label("personal")).outerjoin(beside, beside.c.change_id == log.c.id)
-    return _rows(session, statement.where(log.c.root == "contact", log.c.root_id.in_(ids)).order_by(log.c.id))
+    return _rows(session, statement.where(log.c.root.in_(("contact", SEEN)), log.c.root_id.in_(ids)).order_by(log.c.id))
 
 
 def _named(session: Session, row: Row) -> Row:

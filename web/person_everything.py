@@ -13,7 +13,7 @@ from crm.people.countries import country_name
 from crm.people.models import Contact
 from crm.people.names import display_name
 from crm.people.words import SECTOR_WORDS
-from web.dependencies import SessionOf
+from web.dependencies import database_of, writing
 from web.pages import attached, day, moment, page
 from web.person_words import FIELDS, OUTCOMES, ROW_STATES, SUPPRESSIONS, TREATMENTS
 from web.words import DELIVERY_STATES, LANGUAGES, PURPOSES, reason_words
@@ -150,16 +150,26 @@ PersonId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 @router.get("/personas/{contact_id}/todo")
-def show(request: Request, session: SessionOf, contact_id: PersonId) -> Response:
-    """Every row, by table."""
-    held = privacy.everything(session, contact_id)
+def show(request: Request, contact_id: PersonId) -> Response:
+    """Every row, by table. Who looked stays in the log."""
+    name, held = _noted(request, contact_id, "page")
     context: dict[str, Any] = {
         "contact_id": contact_id,
-        "name": display_name(session.get_one(Contact, contact_id)) or "Sin nombre",
+        "name": name,
         "held": [(TABLES[table], [_told(row) for row in rows]) for table, rows in held.items() if table in TABLES],
         "now": clock.now(),
     }
     return page(request, "person/everything.html", context)
+
+
+def _noted(request: Request, contact_id: int, form: str) -> tuple[str, dict[str, list[privacy.Row]]]:
+    """The name of a person and all that is held, read with nobody kept from writing; what cannot be noted is not given."""
+    with database_of(request).session(write=False) as session:
+        held = privacy.everything(session, contact_id)
+        name = display_name(session.get_one(Contact, contact_id)) or "Sin nombre"
+    with writing(request) as session:
+        privacy.note(session, contact_id, held, form)
+    return name, held
 
 
 def _told(row: privacy.Row) -> list[tuple[str, str]]:
@@ -187,16 +197,16 @@ def _words(name: str, value: Any) -> str:
     if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
         return day(date.fromisoformat(text))
     if name == "entity":
-        return TABLES.get(text, text)
+        return "Todo lo que guardamos, visto o descargado" if text == privacy.SEEN else TABLES.get(text, text)
     if name == "country":
         return country_name(text)
     return _CLOSED.get(text) or (reason_words(text) if name == "reason" else text)
 
 
-@router.get("/personas/{contact_id}/todo.json")
-def give_json(session: SessionOf, contact_id: PersonId) -> Response:
-    """The same for a program, with when it was taken."""
-    held = privacy.everything(session, contact_id)
+@router.post("/personas/{contact_id}/todo.json")
+def give_json(request: Request, contact_id: PersonId) -> Response:
+    """The same for a program, with when it was taken. Who took it stays in the log."""
+    _, held = _noted(request, contact_id, "json")
     whole = {"taken_at": clock.now().isoformat(), "contact_id": contact_id, "held": held}
     body = json.dumps(whole, ensure_ascii=False, indent=2).encode()
     return attached(body, "application/json", f"persona-{contact_id}.json")

@@ -106,7 +106,7 @@ PAGES: dict[str, Access] = {
     "GET /exportar": needs(Right.EXPORT),
     "POST /exportar": needs(Right.EXPORT),
     "GET /personas/{contact_id}/todo": needs(Right.PRIVACY),
-    "GET /personas/{contact_id}/todo.json": needs(Right.PRIVACY),
+    "POST /personas/{contact_id}/todo.json": needs(Right.PRIVACY),
     "GET /tareas": needs(Right.VIEW),
     "POST /tareas": needs(Right.EDIT),
     "POST /tareas/{task_id}/hecha": needs(Right.EDIT),

@@ -80,13 +80,19 @@ def test_the_people_of_a_send_leave_by_their_state(visit: Visitor, network: None
     assert coordinator.get("/exportar?envio=99").status_code == 404
 
 
-def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, network: None) -> None:
+def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, network: None, database: Database) -> None:
     privacy, editor = visit(Role.PRIVACY), visit(Role.EDITING)
     assert editor.get("/personas/7/todo").status_code == 403
     assert "Direcciones de correo" in privacy.get("/personas/7/todo").text
     assert "Todo lo que guardamos" in privacy.get("/personas/7").text
-    held = json.loads(privacy.get("/personas/7/todo.json").content)["held"]
+    assert privacy.get("/personas/7/todo.json").status_code == 405, "what is taken is asked for by a button"
+    held = json.loads(privacy.post("/personas/7/todo.json", data=csrf_of(privacy)).content)["held"]
     assert held["contact"][0]["id"] == 7
+    with database.session(write=False) as session:
+        noted = session.scalars(sa.select(Change).where(Change.entity == "full_record").order_by(Change.id)).all()
+        assert [(one.entity_id, one.fields["form"][1], one.actor_id) for one in noted] == [(7, "page", 1), (7, "json", 1)]
+        assert noted[1].fields["rows"] == [None, sum(map(len, held.values()))]
+    assert "Todo lo que guardamos, visto o descargado" in privacy.get("/personas/7/todo").text
 
 
 # --- nobody waits for who reads ------------------------------------------------------------------------------------------------
