@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 
@@ -18,7 +18,7 @@ from crm.people.names import display_name
 from crm.staff import accounts
 from crm.staff.models import Account
 from crm.staff.rights import Right
-from web.asked import text_of, whole_number
+from web.asked import address, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf
 from web.errors import status_of
 from web.pages import Viewer, page
@@ -76,9 +76,18 @@ def owners(session: Session) -> list[tuple[str, str]]:
 
 
 @router.get("/tareas")
-def show(request: Request, session: SessionOf, viewer: ViewerOf, ver: str = "", hecha: str = "", quitada: str = "") -> Response:
+def show(
+    request: Request,
+    session: SessionOf,
+    viewer: ViewerOf,
+    ver: str = "",
+    hecha: str = "",
+    quitada: str = "",
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
     """The tasks that are open, one's own first; `hecha` and `quitada` name the one that was just settled, to undo it."""
-    return _page(request, session, viewer, ver if ver in VIEWS else "", settled=_settled(session, viewer, hecha, quitada))
+    settled = _settled(session, viewer, hecha, quitada)
+    return _page(request, session, viewer, ver if ver in VIEWS else "", settled=settled, cursor=cursor)
 
 
 def _settled(session: Session, viewer: Viewer, done: str, removed: str) -> tuple[Line, str] | None:
@@ -102,15 +111,20 @@ def _page(
     view: str,
     *,
     settled: tuple[Line, str] | None = None,
+    cursor: str | None = None,
     typed: Mapping[str, str] | None = None,
     wrong: Mapping[str, str] | None = None,
     status: int = 200,
 ) -> Response:
     masked = not viewer.may(Right.VIEW_ADDRESSES)
     mine = viewer.account_id if view == "" else None
-    found = tasks.find(session, account_id=mine, done=view == "hechas")
+    found, following = tasks.find(session, account_id=mine, done=view == "hechas", cursor=cursor)
+    here = {"ver": view} if view else {}
     context = {
         "tasks": lines_of(session, found, masked=masked),
+        "total": tasks.count(session, account_id=mine, done=view == "hechas"),
+        "before": address("/tareas", **here) if cursor else None,
+        "after": address("/tareas", **here, cursor=following) if following else None,
         "views": VIEWS,
         "view": view,
         "settled": settled,
@@ -196,6 +210,9 @@ class FollowUp:
     """Each with its text as the viewer may see it, and who wrote it."""
     open: list[Line]
     done: list[Line]
+    open_total: int
+    done_total: int
+    """How many there are, of which those that are shown come first."""
     removed: Note | None
     """The note that was just taken away."""
 
@@ -212,7 +229,9 @@ def of_person(session: Session, contact_id: int, removed: str, *, masked: bool) 
             (note, masked_text(note.text) if masked else note.text, names.get(note.account_id or 0, "otra cuenta"))
             for note in written
         ],
-        open=lines_of(session, tasks.find(session, contact_id=contact_id), masked=masked),
-        done=lines_of(session, tasks.find(session, contact_id=contact_id, done=True), masked=masked),
+        open=lines_of(session, tasks.find(session, contact_id=contact_id)[0], masked=masked),
+        done=lines_of(session, tasks.find(session, contact_id=contact_id, done=True)[0], masked=masked),
+        open_total=tasks.count(session, contact_id=contact_id),
+        done_total=tasks.count(session, contact_id=contact_id, done=True),
         removed=mine,
     )

@@ -67,6 +67,8 @@ class Need:
     why: str
     href: str
     tone: str = ""
+    count: int = 1
+    """How many such things it stands for."""
 
 
 def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
@@ -88,13 +90,7 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
         for send in _sends(session, (SendState.SCHEDULED,))
         if send.starts_at < soon
     ]
-    found += [
-        Need(f"Tarea: {task.text[:80]}",
-             f"{'Vence hoy' if task.due_on == clock.today() else 'Ya venció'}{f' · {task.person}' if task.person else ''}",
-             f"/personas/{task.contact_id}#seguimiento" if task.contact_id else "/tareas",
-             "warn" if task.is_late else "")
-        for task in follow_ups.lines_of(session, tasks.due(session, viewer.account_id)[:MOST], masked=masked)
-    ]  # fmt: skip
+    found += _tasks(session, viewer, masked=masked)
     if viewer.may(Right.SETTINGS) and (trouble := backup.status(session).trouble):
         found.insert(0, Need(TROUBLES[trouble], MENDS[trouble], BACKUPS, "bad"))
     twins = sum(duplicates.counts(session).values()) if viewer.may(Right.EDIT) else 0
@@ -104,6 +100,22 @@ def needs(session: Session, viewer: Viewer, *, unasked: int) -> list[Need]:
     if unasked and viewer.may(Right.EDIT):
         why = "No se les puede escribir hasta que conste. La solicitud ya viene preparada."
         found.append(Need(f"{counted(unasked, 'persona', 'personas')} sin consentimiento", why, "/regularizar"))
+    return found
+
+
+def _tasks(session: Session, viewer: Viewer, *, masked: bool) -> list[Need]:
+    """The tasks whose day has come: the most pressing ones each, the others as their number."""
+    due, every = tasks.due(session, viewer.account_id, MOST)
+    found = [
+        Need(f"Tarea: {task.text[:80]}",
+             f"{'Vence hoy' if task.due_on == clock.today() else 'Ya venció'}{f' · {task.person}' if task.person else ''}",
+             f"/personas/{task.contact_id}#seguimiento" if task.contact_id else "/tareas",
+             "warn" if task.is_late else "")
+        for task in follow_ups.lines_of(session, due, masked=masked)
+    ]  # fmt: skip
+    if others := every - len(due):
+        words = counted(others, "tarea más", "tareas más")
+        found.append(Need(f"Y {words} para hoy o ya vencidas", "Todas están en Tareas.", "/tareas", count=others))
     return found
 
 

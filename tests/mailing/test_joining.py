@@ -258,11 +258,11 @@ def test_what_the_team_wrote_goes_with_the_person_and_back(session: Session) -> 
     tasks.add(session, "Llamar", due_on=None, account_id=None, made_by_id=None, contact_id=pair[1])
     done = join(session, pair)
     assert [one.text for one in notes.find(session, pair[0])] == ["De la segunda", "De la primera"]
-    assert [one.contact_id for one in tasks.find(session)] == [pair[0]]
+    assert [one.contact_id for one in tasks.find(session)[0]] == [pair[0]]
     joining.part(session, done.id)
     session.expire_all()
     assert [one.text for one in notes.find(session, pair[1])] == ["De la segunda"]
-    assert [one.contact_id for one in tasks.find(session)] == [pair[1]]
+    assert [one.contact_id for one in tasks.find(session)[0]] == [pair[1]]
 
 
 def test_a_request_to_either_record_counts_and_its_link_is_of_the_person(session: Session, settings: Settings) -> None:

@@ -1,14 +1,15 @@
 """Work around people: notes, tasks, actions on a selection, and several addresses taken out at once, by the pages."""
 
+import html
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from crm import clock
 from crm.database import Database
-from crm.people.models import Contact, Suppression, Tag, contact_tag
+from crm.people.models import Contact, Suppression, Tag, Task, contact_tag
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 
@@ -70,6 +71,33 @@ def test_what_was_settled_is_shown_to_who_may_bring_it_back_and_of_nobody_blocke
         page = editor.get(f"/tareas?{name}=1")
         assert page.status_code == 200
         assert "Escribir a" not in page.text
+
+
+def test_a_task_for_many_people_is_counted_and_paged_to_the_last(visit: Visitor, network: None, database: Database) -> None:
+    editor, days = visit(Role.EDITING), [LATE, None, clock.today().isoformat()]
+    with database.session() as session:
+        session.add_all(
+            Task(contact_id=one, text=f"Llamar {one}", due_on=date.fromisoformat(day) if (day := days[one % 3]) else None)
+            for one in range(1, 211)
+        )
+    page, seen = editor.get("/tareas").text, list[int]()
+    assert '<data class="number" value="210"><b>210</b></data>' in page
+    while following := re.search(r'id="page-after" href="([^"]+)"', page):
+        seen += map(int, re.findall(r"Llamar (\d+)</b>", page))
+        page = editor.get(html.unescape(following[1])).text
+    seen += map(int, re.findall(r"Llamar (\d+)</b>", page))
+    assert [number % 3 for number in seen] == [0] * 70 + [2] * 70 + [1] * 70, "late ones, today's, those without a day"
+    assert sorted(seen) == list(range(1, 211))
+    first = html.unescape(editor.get("/").text)
+    assert "Y 132 tareas más para hoy o ya vencidas" in first
+    with database.session() as session:
+        session.execute(sa.update(Task).values(done_at=clock.now()))
+    done = editor.get("/tareas?ver=hechas").text
+    assert "<b>210</b>" in done
+    following = re.search(r'id="page-after" href="([^"]+)"', done)
+    assert following
+    assert "ver=hechas" in following[1]
+    assert "Llamar 160<" in editor.get(html.unescape(following[1])).text
 
 
 def test_all_of_a_filter_are_tagged_and_untagged_again(visit: Visitor, network: None, database: Database) -> None:
