@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -10,20 +11,24 @@ from sqlalchemy.orm import Session
 from starlette.datastructures import QueryParams
 
 from crm import clock
+from crm.config import Settings
 from crm.errors import InvalidInput
-from crm.mailing import segments, sends
-from crm.mailing.models import Delivery, DeliveryState
+from crm.mailing import audience, campaigns, relays, segments, sends, sent_in_period
+from crm.mailing.audience import Rules
+from crm.mailing.models import Delivery, DeliveryState, SkipReason
+from crm.mailing.sent_in_period import Period
 from crm.people import exports
 from crm.people.contacts import visible
 from crm.people.exports import Format
-from crm.people.models import Contact
+from crm.people.models import Contact, Language, Purpose
 from crm.staff.rights import Right
-from web.asked import text_of, whole_number
+from web.asked import address, text_of, whole_number
 from web.bulk_actions import Chosen
 from web.contact_list import Filter, condition
-from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
-from web.pages import Viewer, attached, page
-from web.words import DELIVERY_STATES, reason_words
+from web.dependencies import Posted, SessionOf, ViewerOf, database_of, settings_of, writing
+from web.pages import Viewer, attached, day, page
+from web.sent_in_period import read_period
+from web.words import DELIVERY_STATES, PURPOSES, reason_words
 
 FORMATS = (
     (Format.XLSX, "Hoja de cálculo (.xlsx)", "Para revisar o imprimir."),
@@ -44,16 +49,54 @@ class View:
     back: str
 
     @classmethod
-    def read(cls, session: Session, query: QueryParams, viewer: Viewer) -> "View":
-        """From an address: the people of a send (in a state, for a reason), or those of Contactos: all of a filter or marked."""
+    def read(cls, session: Session, query: QueryParams, viewer: Viewer, settings: Settings) -> "View":
+        """From an address: the people of a send (in a state, for a reason), of an audience (who gets a mail, or for one reason does
+        not), of a period, or those of Contactos: all of a filter or marked."""
         number = whole_number(query.get("envio", ""))
         if number:
             return cls._of_send(session, number, query)
         if query.get("todas"):
             told = Filter.read(query, finds_addresses=viewer.may(Right.VIEW_ADDRESSES))
             return cls(condition(session, told), _filter_words(session, told), told.url())
+        if campaign := whole_number(query.get("campana", "")):
+            return cls._of_campaign(session, campaign, query, settings)
+        if segment := whole_number(query.get("audiencia", "")):
+            return cls._of_segment(session, segment, query, settings)
+        if query.get("periodo"):
+            return cls._of_period(read_period(query))
         chosen = Chosen.read(session, query, viewer)
         return cls(Contact.id.in_(chosen.ids) if chosen.ids else sa.false(), "Personas marcadas en Contactos", "/contactos")
+
+    @classmethod
+    def _of_campaign(cls, session: Session, number: int, query: QueryParams, settings: Settings) -> "View":
+        chosen = campaigns.chosen_people(session, campaigns.get(session, number), settings)
+        return cls._behind(chosen, query, f"Campaña {number}", f"/campanas/{number}/personas")
+
+    @classmethod
+    def _of_segment(cls, session: Session, number: int, query: QueryParams, settings: Settings) -> "View":
+        segment = segments.get(session, number)
+        purpose = next((one for one in Purpose if one == query.get("finalidad")), Purpose.ELECTORAL_INFORMATION)
+        is_local = relays.is_local(settings)
+        chosen = audience.people(session, Rules([segment.rule], []), purpose, [Language.SPANISH], relay_is_local=is_local)
+        words = f"Segmento «{segment.name}» para {PURPOSES[purpose].lower()}"
+        return cls._behind(chosen, query, words, f"/segmentos/{number}/personas", finalidad=purpose.value)
+
+    @classmethod
+    def _behind(cls, chosen: sa.Select[Any], query: QueryParams, words: str, back: str, **told: str) -> "View":
+        """Those of `audience.people` who get a mail, or who do not for one reason, as the page lists them."""
+        reason = next((one for one in SkipReason if one == query.get("motivo")), None)
+        rows = chosen.subquery()
+        mine = sa.select(rows.c.contact_id).where(rows.c.reason.is_(None) if reason is None else rows.c.reason == reason.value)
+        why = reason_words(reason.value) if reason else "Se les puede escribir"
+        return cls(
+            sa.and_(Contact.id.in_(mine), visible()), f"{words}, {why}", address(back, **told, motivo=reason and reason.value)
+        )
+
+    @classmethod
+    def _of_period(cls, period: Period) -> "View":
+        back = address("/campanas/enviado/personas", desde=period.first.isoformat(), hasta=period.last.isoformat())
+        words = f"Personas a quienes llegó un correo del {day(period.first)} al {day(period.last)}"
+        return cls(sa.and_(Contact.id.in_(sent_in_period.reached(period)), visible()), words, back)
 
     @classmethod
     def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":
@@ -89,7 +132,7 @@ def _filter_words(session: Session, told: Filter) -> str:
 def ask(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     """How many people, in what form and what for."""
     query = QueryParams(request.url.query)
-    return _page(request, session, View.read(session, query, viewer), str(query))
+    return _page(request, session, View.read(session, query, viewer, settings_of(request)), str(query))
 
 
 def _page(
@@ -122,7 +165,7 @@ def export(request: Request, viewer: ViewerOf, form: Posted) -> Response:
     query = text_of(form, "vista")
     typed = {name: text_of(form, name) for name in ("formato", "razon")}
     with database_of(request).session(write=False) as session:
-        view = View.read(session, QueryParams(query), viewer)
+        view = View.read(session, QueryParams(query), viewer, settings_of(request))
         try:
             made = _built(session, view, typed)
         except InvalidInput as error:

@@ -1,6 +1,7 @@
 """¿A quién y cuándo?: what was sent in a period, people as a file, and all that is held on one, by the pages."""
 
 import csv
+import html
 import json
 import re
 import sqlite3
@@ -16,7 +17,10 @@ from starlette.testclient import TestClient
 from crm import clock
 from crm.database import Database
 from crm.history import Change
-from crm.people.models import Import, ImportState
+from crm.mailing import segments
+from crm.mailing.models import Campaign
+from crm.mailing.segment_schemas import SegmentIn
+from crm.people.models import Contact, Import, ImportState, Purpose
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 from tests.web.network import build_send
@@ -78,6 +82,49 @@ def test_the_people_of_a_send_leave_by_their_state(visit: Visitor, network: None
     page = coordinator.get("/exportar?envio=1&estado=skipped&motivo=no_consent").text
     assert "Envío 1, No se les escribe, Sin consentimiento para esta finalidad" in page
     assert coordinator.get("/exportar?envio=99").status_code == 404
+
+
+def test_every_list_of_people_leaves_as_a_file_of_exactly_its_people(visit: Visitor, network: None, database: Database) -> None:
+    with database.session() as session:
+        build_send(session, accepted=40)
+        rule = {"field": "country", "op": "in", "value": ["US", "CA"]}
+        lists = [segments.create(session, SegmentIn(name="Norteamérica", rule=rule)).id]
+        session.execute(sa.update(Campaign).values(include=lists, purpose=Purpose.ELECTORAL_INFORMATION))
+        session.execute(sa.update(Contact).where(Contact.id == 5).values(blocked_at=clock.now()))
+    coordinator, reader = visit(Role.COORDINATION), visit(Role.READING)
+    purpose = "finalidad=electoral_information"
+    for page, query in (
+        (f"{HERE}/personas", "periodo=1&"),
+        (f"/segmentos/1/personas?{purpose}", f"audiencia=1&{purpose}"),
+        (f"/segmentos/1/personas?{purpose}&motivo=no_consent", f"audiencia=1&{purpose}&motivo=no_consent"),
+        ("/campanas/1/personas", "campana=1"),
+        ("/campanas/1/personas?motivo=no_consent", "campana=1&motivo=no_consent"),
+        ("/contactos?segmento=1", ""),
+    ):
+        shown, whole = people_of(coordinator, page)
+        offered = re.search(r'href="/exportar\?([^"]+)"', whole)
+        asked = html.unescape(offered[1]) if offered else "todas=1&segmento=1"
+        assert asked.startswith(query)
+        told = {"vista": asked, "formato": "vcf", "razon": "Lista para el consulado"} | csrf_of(coordinator)
+        cards = coordinator.post("/exportar", data=told).text
+        assert set(re.findall(r"UID:urn:red-voto-chilango:(\d+)", cards)) == shown - {"5"}, page
+        assert shown - {"5"}
+        assert "/exportar" not in reader.get(page).text
+    assert "Exportar 1 persona<" in coordinator.get("/exportar?segmento=1&id=3").text, "marked ones of a segment's tab"
+    assert coordinator.get("/exportar?periodo=1&desde=ayer").status_code == 422
+    assert coordinator.get("/exportar?audiencia=99").status_code == 404
+
+
+def people_of(client: TestClient, page: str) -> tuple[set[str], str]:
+    """The people of all pages of a list, and its first page."""
+    first = text = client.get(page).text
+    shown: set[str] = set()
+    while True:
+        shown |= set(re.findall(r'href="/personas/(\d+)"', text))
+        following = re.search(r'id="page-after" href="([^"]+)"', text)
+        if not following:
+            return shown, first
+        text = client.get(html.unescape(following[1])).text
 
 
 def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, network: None, database: Database) -> None:
