@@ -14,7 +14,7 @@ from crm.database import keyset_page
 from crm.errors import InvalidInput
 from crm.mailing import fields, sent_in_period
 from crm.mailing.models import DeliveryState
-from crm.mailing.sent_in_period import Period, SentRow
+from crm.mailing.sent_in_period import Figure, Hidden, Period, SentRow, Told
 from crm.people import consent
 from crm.people.contacts import visible
 from crm.people.models import Contact, EmailAddress
@@ -22,7 +22,7 @@ from crm.staff.rights import Right
 from web import samples
 from web.asked import address
 from web.dependencies import SessionOf, ViewerOf
-from web.pages import Viewer, attached, day, page
+from web.pages import attached, day, page
 from web.samples import BEHIND_ROWS
 from web.words import PURPOSES, reason_words
 
@@ -37,7 +37,7 @@ STATES = (
 )
 """What became of who was to get it, as columns."""
 HEADERS = ("Fecha", "Campaña", "Asunto", "Finalidad", "Personas", "Países")
-SMALL = "menos de 5"
+HIDDEN_WORDS = {Hidden.SMALL: "menos de 5", Hidden.WOULD_TELL: "no se muestra"}
 
 router = APIRouter()
 
@@ -68,23 +68,24 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         period = read_period(request.query_params)
     except InvalidInput as error:
         wrong, status, period = error.sentence, 422, read_period({})
-    found = sent_in_period.rows(session, period)
-    people = sent_in_period.different_people(session, period)
-    viewer_is_kept_out = not viewer.may(Right.VIEW_ADDRESSES)
+    hides = not viewer.may(Right.VIEW_ADDRESSES)
+    found = [(row, sent_in_period.told(row, hides_small=hides)) for row in sent_in_period.rows(session, period)]
+    figures = [told for _, told in found]
+    people = sent_in_period.total(sent_in_period.different_people(session, period), figures)
     context = {
         "period": period,
         "query": address("", **_query(period)),
         "typed": {name: request.query_params.get(name, "") or value for name, value in _query(period).items()},
         "presets": _presets(),
-        "rows": [(row, *_cells(row, viewer)) for row in found],
+        "rows": found,
         "states": STATES,
         "purposes": PURPOSES,
         "reason_words": reason_words,
-        "accepted": None if viewer_is_kept_out and _any_hidden(found, viewer) else sum(row.accepted for row in found),
-        "people": _shown(people, viewer),
+        "accepted": sent_in_period.total(sum(row.accepted for row, _ in found), figures),
+        "people": sent_in_period.hide_small(people) if hides else people,
         "wrong": wrong,
-        "hides": viewer_is_kept_out,
-        "small": sent_in_period.LEAST,
+        "hides": hides,
+        "hidden_words": HIDDEN_WORDS,
         "now": clock.now(),
     }
     return page(request, "sent_in_period/page.html", context, status=status)
@@ -101,22 +102,6 @@ def _presets() -> list[tuple[str, str]]:
     return [(words, address(HERE, **_query(period))) for words, period in named]
 
 
-def _shown(people: int, viewer: Viewer) -> int | None:
-    return people if viewer.may(Right.VIEW_ADDRESSES) else sent_in_period.hide_small([people], total_is_shown=False)[0]
-
-
-def _any_hidden(found: Sequence[SentRow], viewer: Viewer) -> bool:
-    return any(None in (*states.values(), *skipped.values()) for states, skipped in (_cells(row, viewer) for row in found))
-
-
-def _cells(row: SentRow, viewer: Viewer) -> tuple[dict[DeliveryState, int | None], dict[str, int | None]]:
-    """What became of the people of a send by state, and of those left out by reason; small ones hidden from who may not see."""
-    states = [state for state, _ in STATES]
-    told = [row.counts.get(state, 0) for state in states] + list(row.skipped.values())
-    cells: Sequence[int | None] = told if viewer.may(Right.VIEW_ADDRESSES) else sent_in_period.hide_small(told, total_is_shown=True)
-    return dict(zip(states, cells, strict=False)), dict(zip(row.skipped, cells[len(states) :], strict=True))
-
-
 @router.get(HERE + "/archivo")
 def give_file(
     request: Request, session: SessionOf, viewer: ViewerOf, formato: Annotated[str, Query(pattern="^(csv|xlsx)$")] = "csv"
@@ -130,7 +115,8 @@ def give_file(
         *(words for _, words in STATES),
         *(f"No se les escribió: {reason_words(name).lower()}" for name in reasons),
     ]
-    table = [_line(row, reasons, viewer) for row in found]
+    hides = not viewer.may(Right.VIEW_ADDRESSES)
+    table = [_line(row, sent_in_period.told(row, hides_small=hides), reasons) for row in found]
     name = f"enviado-{period.first.isoformat()}-a-{period.last.isoformat()}.{formato}"
     if formato == "csv":
         return attached(sheets.csv_file(headers, table), sheets.CSV_TYPE, name)
@@ -138,14 +124,14 @@ def give_file(
     return attached(sheets.xlsx_file(title, headers, table), sheets.XLSX_TYPE, name)
 
 
-def _line(row: SentRow, reasons: Sequence[str], viewer: Viewer) -> list[sheets.Cell]:
-    states, skipped = _cells(row, viewer)
-    figures: list[sheets.Cell] = [SMALL if cell is None else cell for cell in (states[state] for state, _ in STATES)]
-    figures += [SMALL if cell is None else cell for cell in (skipped.get(name, 0) for name in reasons)]
-    whole: list[sheets.Cell] = [row.people, row.countries]
-    if not viewer.may(Right.VIEW_ADDRESSES):
-        whole = [SMALL if 0 < number < sent_in_period.LEAST else number for number in (row.people, row.countries)]
-    return [row.on, row.campaign, fields.named(row.subject), PURPOSES[row.purpose], *whole, *figures]
+def _line(row: SentRow, told: Told, reasons: Sequence[str]) -> list[sheets.Cell]:
+    figures = [told.people, told.countries, *(told.counts[state] for state, _ in STATES)]
+    figures += [told.skipped.get(name, 0) for name in reasons]
+    return [row.on, row.campaign, fields.named(row.subject), PURPOSES[row.purpose], *map(_cell, figures)]
+
+
+def _cell(figure: Figure) -> sheets.Cell:
+    return HIDDEN_WORDS[figure] if isinstance(figure, Hidden) else figure
 
 
 @router.get(HERE + "/personas")

@@ -1,8 +1,9 @@
 """Who was told what, and when: the sends of a period in one row each, without a name, and the different people behind them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,7 +14,18 @@ from crm.people.models import Contact, Language, Purpose
 
 LEAST = 5
 """Fewer people than this are not told to who may not see people: a cell of three names them nearly (k-anonymity, k = 5)."""
-HIDDEN = None
+
+
+class Hidden(StrEnum):
+    """Why a figure is not told to who may not see people; each in its own words, since one is small and the other may be any."""
+
+    SMALL = "small"
+    """It is from 1 to 4."""
+    WOULD_TELL = "would_tell"
+    """Less what is shown beside it, it would tell a small one."""
+
+
+Figure = int | Hidden
 
 
 @dataclass(frozen=True)
@@ -139,16 +151,52 @@ def different_people(session: Session, period: Period) -> int:
 # --- small cells -------------------------------------------------------------------------------------------------------------
 
 
-def hide_small(cells: Sequence[int], *, total_is_shown: bool) -> list[int | None]:
-    """The cells of one row for who may not see people: those from 1 to 4 are hidden (None).
+@dataclass(frozen=True)
+class Told:
+    """The figures of one send as somebody is told them."""
 
-    Where the row's total is shown, one hidden cell could be reckoned from the others: then the smallest of those is hidden too.
+    people: Figure
+    countries: Figure
+    counts: Mapping[DeliveryState, Figure]
+    """Every state but the people left out."""
+    skipped: Mapping[str, Figure]
+
+    @property
+    def hides(self) -> bool:
+        return any(isinstance(figure, Hidden) for figure in (*self.counts.values(), *self.skipped.values()))
+
+
+def told(row: SentRow, *, hides_small: bool) -> Told:
+    """A send in figures: all of them, or without small groups for who may not see people."""
+    counts: dict[DeliveryState, Figure] = {
+        state: row.counts.get(state, 0) for state in DeliveryState if state is not DeliveryState.SKIPPED
+    }
+    whole = Told(row.people, row.countries, counts, dict(row.skipped))
+    return without_small(whole) if hides_small else whole
+
+
+def without_small(whole: Told) -> Told:
+    """Figures without those from 1 to 4; where there is one, without the people of the row either.
+
+    The parts of a row sum to its people, so the total would tell a hidden part, or several: 1 and 1 of 2, 4 and 4 of 8. Without
+    the total nothing that is shown bounds a hidden part, and which figures are hidden says no more of it than that it is small.
     """
-    hidden = {place for place, cell in enumerate(cells) if 0 < cell < LEAST}
-    if total_is_shown and len(hidden) == 1:
-        others = [place for place, cell in enumerate(cells) if cell >= LEAST]
-        hidden |= {min(others, key=lambda place: cells[place])} if others else set()
-    return [HIDDEN if place in hidden else cell for place, cell in enumerate(cells)]
+    kept = Told(
+        whole.people,
+        hide_small(whole.countries),
+        {state: hide_small(figure) for state, figure in whole.counts.items()},
+        {reason: hide_small(figure) for reason, figure in whole.skipped.items()},
+    )
+    return replace(kept, people=Hidden.WOULD_TELL) if kept.hides else kept
+
+
+def hide_small(figure: Figure) -> Figure:
+    return Hidden.SMALL if not isinstance(figure, Hidden) and 0 < figure < LEAST else figure
+
+
+def total(figure: int, rows: Iterable[Told]) -> Figure:
+    """A figure over several sends: it too would tell a small one, less the others."""
+    return Hidden.WOULD_TELL if any(row.hides for row in rows) else figure
 
 
 def reasons_of(found: Iterable[SentRow]) -> list[str]:

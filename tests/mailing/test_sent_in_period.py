@@ -1,19 +1,20 @@
 """The sends of a period in figures that add up, different people once, and small cells for who may not see people."""
 
 from datetime import date, timedelta
+from itertools import product
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from crm.config import Settings
 from crm.mailing import sent_in_period
 from crm.mailing.models import Delivery, DeliveryState, Send
-from crm.mailing.sent_in_period import LEAST, Period, hide_small
+from crm.mailing.sent_in_period import LEAST, Figure, Hidden, Period, SentRow, Told, told, total
 from crm.people.contacts import visible
-from crm.people.models import Contact
+from crm.people.models import Contact, Purpose
 from tests.mailing import factories
 
 JULY = Period(date(2026, 7, 1), date(2026, 7, 31))
@@ -61,14 +62,42 @@ def test_a_quarter_is_three_whole_months(day: str, first: str, last: str) -> Non
     assert Period(date(2026, 1, 1), date(2026, 1, 1)).ends - Period(date(2026, 1, 1), date(2026, 1, 1)).begins == timedelta(days=1)
 
 
+STATES = (DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.IN_DOUBT)
+
+
+def row_of(parts: tuple[int, ...]) -> SentRow:
+    """A send with so many people in three states, and left out for one reason."""
+    counts = dict(zip(STATES, parts[:3], strict=True))
+    return SentRow(
+        1, date(2026, 7, 1), "", "", Purpose.ELECTORAL_INFORMATION, sum(parts), min(parts[0], 30), counts, {"no_consent": parts[3]}
+    )
+
+
+def parts_of(row: Told) -> list[Figure]:
+    return [*(row.counts[state] for state in STATES), row.skipped["no_consent"]]
+
+
 @pytest.mark.once
-@given(st.lists(st.integers(0, 30), max_size=8))
-def test_no_small_cell_can_be_read_or_reckoned(cells: list[int]) -> None:
-    shown = hide_small(cells, total_is_shown=True)
-    assert all(cell is None or cell == 0 or cell >= LEAST for cell in shown)
-    assert all(cell is None or cell == true for cell, true in zip(shown, cells, strict=True))
-    hidden = [true for cell, true in zip(shown, cells, strict=True) if cell is None]
-    small = [true for true in cells if 0 < true < LEAST]
-    if small and any(true >= LEAST for true in cells):
-        assert len(hidden) >= 2, "one hidden cell would be the total less the others"
-    assert hide_small(cells, total_is_shown=False).count(None) == len(small)
+@given(st.lists(st.one_of(st.integers(0, LEAST), st.integers(0, 400)), min_size=4, max_size=4))
+@example([299, 1, 0, 0])
+@example([1, 1, 100, 0])
+@example([1, 5, 0, 0])
+@example([1, 1, 1, 1])
+@example([4, 4, 0, 4])
+def test_no_small_figure_can_be_read_or_reckoned(parts: list[int]) -> None:
+    whole = row_of(tuple(parts))
+    shown = told(whole, hides_small=True)
+    for figure, true in zip(parts_of(shown), parts, strict=True):
+        assert figure == (Hidden.SMALL if 0 < true < LEAST else true), "a large one is never told as small, nor hidden"
+    may_be = [range(1, LEAST) if figure is Hidden.SMALL else (true,) for figure, true in zip(parts_of(shown), parts, strict=True)]
+    possible = [one for one in product(*may_be) if told(row_of(one), hides_small=True) == shown]
+    for place, figure in enumerate(parts_of(shown)):
+        if figure is Hidden.SMALL:
+            assert {one[place] for one in possible} == {1, 2, 3, 4}, "who knows the rule too learns nothing more of it"
+    assert told(whole, hides_small=False) == Told(sum(parts), whole.countries, shown_counts(whole), whole.skipped)
+    assert shown.hides == any(0 < true < LEAST for true in parts)
+    assert total(700, [shown, shown]) == (Hidden.WOULD_TELL if shown.hides else 700)
+
+
+def shown_counts(row: SentRow) -> dict[DeliveryState, int]:
+    return {state: row.counts.get(state, 0) for state in DeliveryState if state is not DeliveryState.SKIPPED}

@@ -8,7 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO, StringIO
+from zipfile import ZipFile
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from crm import clock
 from crm.database import Database
 from crm.history import Change
 from crm.mailing import segments
-from crm.mailing.models import Campaign
+from crm.mailing.models import Campaign, Delivery, DeliveryState
 from crm.mailing.segment_schemas import SegmentIn
 from crm.people.models import Contact, Import, ImportState, Purpose
 from crm.staff.models import Role
@@ -38,7 +39,7 @@ def rows_of(client: TestClient, query: str = "") -> list[dict[str, str]]:
 def test_the_sends_of_a_quarter_as_a_page_and_a_file(visit: Visitor, network: None, database: Database) -> None:
     with database.session() as session:
         build_send(session, accepted=50)
-    coordinator, reader = visit(Role.COORDINATION), visit(Role.READING)
+    coordinator = visit(Role.COORDINATION)
     page = coordinator.get(HERE).text
     assert "/envios/1/personas?estado=sent" in page
     row = rows_of(coordinator)[0]
@@ -47,14 +48,39 @@ def test_the_sends_of_a_quarter_as_a_page_and_a_file(visit: Visitor, network: No
     assert sum(figures) == int(row["Personas"])
     assert "@" not in str(row)
     assert coordinator.get(f"{HERE}/archivo?formato=xlsx").content[:2] == b"PK"
-    assert any(value == "menos de 5" for value in rows_of(reader)[0].values())
-    assert "menos de 5" in reader.get(HERE).text
     people = coordinator.get(f"{HERE}/personas").text
     assert f"{row['Aceptados']} personas distintas" in people
     last_year = (clock.now() - timedelta(days=400)).date().isoformat()
     assert rows_of(coordinator, f"&desde={last_year}&hasta={last_year}") == []
     for query in ("?desde=ayer", "?desde=2026-05-01&hasta=2026-04-01", "?desde=0001-01-01"):
         assert coordinator.get(HERE + query).status_code == 422
+
+
+def test_who_may_not_see_people_reads_no_small_group_and_cannot_reckon_it(
+    visit: Visitor, network: None, database: Database
+) -> None:
+    with database.session() as session:
+        send = build_send(session, accepted=50)
+        mine = sa.select(Delivery.id).where(Delivery.send_id == send.id).order_by(Delivery.id)
+        session.execute(sa.update(Delivery).where(Delivery.send_id == send.id).values(state=DeliveryState.SENT, reason=None))
+        failed = sa.update(Delivery).where(Delivery.id == session.scalars(mine.limit(1)).one())
+        session.execute(failed.values(state=DeliveryState.FAILED, reason="mailbox_unknown"))
+        people = session.scalar(sa.select(sa.func.count()).select_from(mine.subquery())) or 0
+    reader = visit(Role.READING)
+    row = rows_of(reader)[0]
+    figures = {"Personas": "no se muestra", "Aceptados": str(people - 1), "No se pudo": "menos de 5", "Pendientes": "0"}
+    assert {name: row[name] for name in figures} == figures
+    sheet = reader.get(f"{HERE}/archivo?formato=xlsx").content
+    with ZipFile(BytesIO(sheet)) as parts:
+        text = "".join(parts.read(name).decode() for name in parts.namelist() if name.endswith(".xml"))
+    page = reader.get(HERE).text.partition("<main")[2].partition("</main>")[0]
+    assert f"<td>{people - 1}</td>" in page
+    for shown in (page, text):
+        assert shown.count("no se muestra") >= 1
+        assert shown.count("menos de 5") == 1
+        assert f">{people}<" not in shown, "less the accepted it is the hidden one"
+    assert page.count(">no se muestra<") == 3, "the people of the row, the mails and the different people of the period"
+    assert "por resta" in page
 
 
 def test_people_leave_as_a_file_with_a_reason_that_stays(visit: Visitor, network: None, database: Database) -> None:
