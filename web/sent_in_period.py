@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crm import clock, sheets
 from crm.database import keyset_page
 from crm.errors import InvalidInput
-from crm.mailing import fields, sent_in_period
+from crm.mailing import sent_in_period
 from crm.mailing.models import DeliveryState
 from crm.mailing.sent_in_period import Figure, Hidden, Period, SentRow, Told
 from crm.people import consent
@@ -127,7 +127,7 @@ def give_file(
 def _line(row: SentRow, told: Told, reasons: Sequence[str]) -> list[sheets.Cell]:
     figures = [told.people, told.countries, *(told.counts[state] for state, _ in STATES)]
     figures += [told.skipped.get(name, 0) for name in reasons]
-    return [row.on, row.campaign, fields.named(row.subject), PURPOSES[row.purpose], *map(_cell, figures)]
+    return [row.on, row.campaign, row.subject, PURPOSES[row.purpose], *map(_cell, figures)]
 
 
 def _cell(figure: Figure) -> sheets.Cell:

@@ -238,6 +238,11 @@ class Compiled:
         return sum(len(piece) for piece in self.body if isinstance(piece, str))
 
 
+def in_words(stored: list[Any]) -> str:
+    """Pieces in the form that is kept as people speak of them, as `fields.named` does: `Le esperamos, [nombre]`."""
+    return "".join(piece if isinstance(piece, str) else f"[{piece.name}]" for piece in _pieces_from_json(stored))
+
+
 def _picker(places: Sequence[int], nothing: int) -> Pick:
     """What picks those places of a tuple, two at least, so that it yields a tuple; ``nothing`` is the place of an empty piece."""
     return itemgetter(nothing, nothing, *places)

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock
-from crm.mailing.models import Campaign, CampaignVariant, Delivery, DeliveryState, Send, SkipReason
+from crm.mailing.compiling import in_words
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SkipReason
 from crm.people.models import Contact, Language, Purpose
 
 LEAST = 5
@@ -59,7 +60,9 @@ class SentRow:
     send_id: int
     on: date
     campaign: str
+    """As it is called now."""
     subject: str
+    """What it left with, in Spanish where it had a Spanish text; merge fields by their names."""
     purpose: Purpose
     people: int
     countries: int
@@ -75,13 +78,19 @@ class SentRow:
 
 def rows(session: Session, period: Period) -> list[SentRow]:
     """The sends that began in a period, the oldest first. What waits in them still is told as pending."""
+    content = (
+        sa.select(SendContent.id)
+        .where(SendContent.send_id == Send.id)
+        .order_by(SendContent.language != Language.SPANISH, SendContent.shown)
+        .limit(1)
+        .correlate(Send)
+        .scalar_subquery()
+    )
+    # The subject as it left: the campaign may say another by now. Only that much of a content is read, which has megabytes.
     found = session.execute(
-        sa.select(Send, Campaign.name, CampaignVariant.subject)
+        sa.select(Send, Campaign.name, SendContent.compiled["subject"])
         .join(Campaign, Campaign.id == Send.campaign_id)
-        .outerjoin(
-            CampaignVariant,
-            sa.and_(CampaignVariant.campaign_id == Campaign.id, CampaignVariant.language == Language.SPANISH),
-        )
+        .outerjoin(SendContent, SendContent.id == content)
         .where(Send.started_at >= period.begins, Send.started_at < period.ends)
         .order_by(Send.started_at, Send.id)
     ).all()
@@ -92,7 +101,7 @@ def rows(session: Session, period: Period) -> list[SentRow]:
             send_id=send.id,
             on=clock.institute_time(send.started_at or send.starts_at).date(),
             campaign=name,
-            subject=subject or "",
+            subject=in_words(subject or []),
             purpose=send.purpose,
             people=sum(counts.get(send.id, {}).values()),
             countries=countries.get(send.id, 0),

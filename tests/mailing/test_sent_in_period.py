@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from crm.config import Settings
 from crm.mailing import sent_in_period
-from crm.mailing.models import Delivery, DeliveryState, Send
+from crm.mailing.models import CampaignVariant, Delivery, DeliveryState, Send, SendContent
 from crm.mailing.sent_in_period import LEAST, Figure, Hidden, Period, SentRow, Told, told, total
 from crm.people.contacts import visible
-from crm.people.models import Contact, Purpose
+from crm.people.models import Contact, Language, Purpose
 from tests.mailing import factories
 
 JULY = Period(date(2026, 7, 1), date(2026, 7, 31))
@@ -46,6 +46,21 @@ def test_each_send_of_the_period_is_a_row_whose_parts_add_up(session: Session, s
     assert sent_in_period.different_people(session, JULY) == 8
     seen = session.scalars(sa.select(Contact.id).where(Contact.id.in_(sent_in_period.reached(JULY)), visible())).all()
     assert len(seen) == 8
+
+
+def test_a_send_is_told_by_the_subject_that_it_left_with(session: Session, settings: Settings) -> None:
+    send = sent(session, settings, "2026-07-01", 2, 2)
+    subject = CampaignVariant.campaign_id == send.campaign_id
+    session.execute(sa.update(CampaignVariant).where(subject).values(subject="Última semana para tu credencial"))
+    assert [row.subject for row in sent_in_period.rows(session, JULY)] == ["Tu credencial, [nombre]"]
+    spanish = session.scalars(sa.select(SendContent).where(SendContent.send_id == send.id)).one()
+    english = dict(spanish.compiled) | {"language": "en", "subject": ["Your card, ", ["nombre", "friend", "header"], "! 🗳️"]}
+    session.add(SendContent(send_id=send.id, language=Language.ENGLISH, compiled=english, sha256="0" * 64))
+    session.flush()
+    assert [row.subject for row in sent_in_period.rows(session, JULY)] == ["Tu credencial, [nombre]"]
+    session.delete(spanish)
+    session.flush()
+    assert [row.subject for row in sent_in_period.rows(session, JULY)] == ["Your card, [nombre]! 🗳️"]
 
 
 @pytest.mark.once
