@@ -84,14 +84,14 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def migrate(url: str, revision: str = "head") -> None:
-    """Bring a database to a revision, down or up."""
+def migrate(url: str, revision: str = "head", *, down: bool = False) -> None:
+    """Bring a database to a revision, up or down."""
     config = Config(str(ROOT / "alembic.ini"))
     config.set_main_option("script_location", str(ROOT / "migrations"))
     engine = make_engine(url)
     with engine.connect() as connection:
         config.attributes["connection"] = connection
-        if revision == "base":
+        if down:
             command.downgrade(config, revision)
         else:
             command.upgrade(config, revision)

@@ -41,7 +41,7 @@ def test_migrations_equal_the_models(database_url: str) -> None:
 
 def test_migrations_go_down_and_up_again(server: Server, template: str, worker: str) -> None:
     url = server.create(f"crm_down_{worker}", template)
-    migrate(url, "base")
+    migrate(url, "base", down=True)
     engine = make_engine(url)
     with engine.connect() as connection:
         assert set(sa.inspect(connection).get_table_names()) <= {"alembic_version"}

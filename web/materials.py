@@ -13,15 +13,17 @@ from starlette.datastructures import FormData, UploadFile
 
 from crm import clock
 from crm.errors import SENTENCES, CrmError
-from crm.mailing import usage
+from crm.mailing import sends, usage
 from crm.outreach import materials
 from crm.outreach.formats import PDF
 from crm.outreach.materials import Version
 from crm.outreach.models import Material, MaterialKind
 from crm.outreach.schemas import MaterialIn, MaterialPatch
 from crm.people.models import Language
-from web.asked import address, search_of
-from web.dependencies import Posted, SessionOf, settings_of
+from crm.staff.rights import Right
+from web import samples
+from web.asked import address, search_of, whole_number
+from web.dependencies import Posted, SessionOf, ViewerOf, settings_of
 from web.errors import status_of
 from web.pages import page
 from web.words import LANGUAGES, SEND_STATES
@@ -245,6 +247,28 @@ def show(request: Request, session: SessionOf, material_id: MaterialId) -> Respo
         "states": SEND_STATES,
     }
     return page(request, "materials/page.html", context)
+
+
+@router.get(HERE + "/{material_id}/personas")
+def people(
+    request: Request,
+    session: SessionOf,
+    viewer: ViewerOf,
+    material_id: MaterialId,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The different people who received a material, in any send or in one."""
+    material = materials.get(session, material_id)
+    number = whole_number(request.query_params.get("envio", ""))
+    send = sends.get(session, number) if number else None
+    reached = usage.reached(material_id, send.id if send else None)
+    context = {
+        "material": material,
+        "send": send,
+        "here": address(f"{HERE}/{material_id}/personas", envio=str(send.id) if send else ""),
+        **samples.reached(session, reached, cursor, masked=not viewer.may(Right.VIEW_ADDRESSES)),
+    }
+    return page(request, "materials/people.html", context)
 
 
 @router.get(HERE + "/{material_id}/archivo")

@@ -11,10 +11,11 @@ from crm.database import keyset_page
 from crm.mailing import audience, sends
 from crm.mailing.audience import Rules
 from crm.mailing.models import SkipReason
+from crm.people import consent
 from crm.people.addresses import mask_address
 from crm.people.contacts import visible
 from crm.people.countries import country_name
-from crm.people.models import City, Contact, Language, unblocked
+from crm.people.models import City, Contact, EmailAddress, Language, unblocked
 from crm.people.names import display_name
 from web.words import LANGUAGES, reason_words
 
@@ -82,6 +83,19 @@ def behind(
         "cursor": cursor,
         "following": following,
     }
+
+
+def reached(session: Session, people: sa.Select[int], cursor: str | None, *, masked: bool) -> dict[str, Any]:
+    """What `people/reached.html` shows of the people of a figure, by their ids: how many they are, and how many of them are not
+    shown any more, so that the list adds up to its figure."""
+    statement = sa.select(Contact.id, EmailAddress.address).outerjoin(EmailAddress, EmailAddress.id == consent.preferred_address())
+    seen = sa.and_(Contact.id.in_(people), visible())
+    wanted: Any = statement.where(seen)
+    found, following = keyset_page(session, wanted, [Contact.id], cursor=cursor, limit=BEHIND_ROWS)
+    total = session.scalar(sa.select(sa.func.count()).select_from(people.subquery())) or 0
+    shown = session.scalar(sa.select(sa.func.count(Contact.id)).where(seen)) or 0
+    counted = {"total": total, "not_shown": total - shown}
+    return listed(session, found, masked=masked) | counted | {"cursor": cursor, "following": following}
 
 
 def listed(session: Session, found: Sequence[Any], *, masked: bool) -> dict[str, Any]:

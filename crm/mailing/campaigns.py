@@ -245,9 +245,22 @@ def _seen(variant: VariantIn, chosen: Sequence[int], shown: int) -> VariantIn:
 
 
 def compile_variant(session: Session, template: str, variant: VariantIn, settings: Settings) -> Compiled:
-    named = {block.material for block in variant.blocks if hasattr(block, "material")}
-    attached = {number: _attached(session, number, variant.blocks) for number in named}
+    attached = {number: _attached(session, number, variant.blocks) for number in _named_in(variant)}
     return composing.compose(template, variant, attached, notice_url=links.notice_url(session, settings))
+
+
+def _named_in(variant: VariantIn) -> set[int]:
+    return {block.material for block in variant.blocks if hasattr(block, "material")}
+
+
+def materials_shown(campaign: Campaign) -> dict[tuple[Language, int], list[int]]:
+    """Ids of the materials that each of `compile_variants` carries."""
+    chosen = only_for(campaign)
+    return {
+        (variant.language, shown): sorted(_named_in(_seen(variant, chosen, shown)))
+        for variant in map(variant_in, campaign.variants)
+        for shown in range(1 << len(chosen))
+    }
 
 
 def materials_of(campaign: Campaign) -> list[int]:

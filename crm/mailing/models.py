@@ -261,8 +261,6 @@ class Send(Tracked, Base):
     exclude: Mapped[list[int]] = mapped_column(Json, info=PLAIN)
     rule: Mapped[dict[str, Any]] = mapped_column(Json, info=PLAIN)
     """The rules of those segments as they stood when it was confirmed, and of those that single blocks are for."""
-    materials: Mapped[list[int]] = mapped_column(Json, default=list, info=PLAIN)
-    """Ids of the materials that its frozen content carries."""
     purpose: Mapped[Purpose] = mapped_column(choice(Purpose), info=PLAIN)
     generation: Mapped[int] = mapped_column(default=0, info={"derived": True})
     """Raised when the send is due again after its job ended: a finished job id of the engine never runs twice."""
@@ -330,6 +328,15 @@ class SendContent(Base):
     sha256: Mapped[str] = mapped_column(sa.String(64), info=PLAIN)
 
     __table_args__ = (sa.UniqueConstraint("send_id", "language", "shown"),)
+
+
+content_material = sa.Table(
+    "content_material",
+    Base.metadata,
+    sa.Column("content_id", sa.ForeignKey("send_content.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("material_id", sa.ForeignKey("material.id"), primary_key=True, index=True),
+)
+"""The materials that a frozen content carries."""
 
 
 _OPEN = "state IN ('pending', 'deferred')"

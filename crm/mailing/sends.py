@@ -22,7 +22,7 @@ from crm.errors import Conflict, InvalidInput, NotFound, Unavailable
 from crm.history import Actor, ActorKind
 from crm.mailing import campaigns, deliveries, faults, links, relays
 from crm.mailing.compiling import Compiled, digest
-from crm.mailing.models import Campaign, Delivery, DeliveryState, Notice, Send, SendContent, SendMode, SendState
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Notice, Send, SendContent, SendMode, SendState, content_material
 from crm.mailing.schemas import Counts, DeliveryOut, SendIn, SendOut
 from crm.mailing.splicing import SenderLine
 from crm.people import consent
@@ -106,18 +106,27 @@ def order(session: Session, campaign_id: int, data: SendIn, settings: Settings) 
         include=campaign.include,
         exclude=campaign.exclude,
         rule=campaigns.rules_of(session, campaign).to_json(),
-        materials=campaigns.materials_of(campaign),
         purpose=campaign.purpose,
         ordered_by_kind=actor.kind.value if actor else None,
         ordered_by_id=actor.id if actor else None,
     )
     session.add(send)
     session.flush()
+    _freeze(session, send, campaign, settings)
+    return send
+
+
+def _freeze(session: Session, send: Send, campaign: Campaign, settings: Settings) -> None:
+    """Keep what a send says with it, and which materials each of its mails carries."""
+    carried = campaigns.materials_shown(campaign)
     for (language, shown), compiled in campaigns.compile_variants(session, campaign, settings).items():
         kept = {"compiled": compiled.to_json(), "sha256": compiled.sha256}
-        session.add(SendContent(send_id=send.id, language=language, shown=shown, **kept))
-    session.flush()
-    return send
+        content = SendContent(send_id=send.id, language=language, shown=shown, **kept)
+        session.add(content)
+        session.flush()
+        named = [{"content_id": content.id, "material_id": number} for number in carried[language, shown]]
+        if named:
+            session.execute(sa.insert(content_material), named)
 
 
 def _check_no_double(session: Session, campaign_id: int, starts_at: datetime) -> None:

@@ -189,6 +189,7 @@ PAGES: dict[str, Access] = {
     "GET /materiales/nuevo": needs(Right.EDIT),
     "POST /materiales/nuevo": needs(Right.EDIT),
     "GET /materiales/{material_id}": needs(Right.VIEW),
+    "GET /materiales/{material_id}/personas": needs(Right.VIEW),
     "GET /materiales/{material_id}/editar": needs(Right.EDIT),
     "POST /materiales/{material_id}/editar": needs(Right.EDIT),
     "GET /materiales/{material_id}/archivo": needs(Right.VIEW),

@@ -74,7 +74,7 @@ class Site:
             "/materiales", "/materiales?q=zzyzx", "/materiales/nuevo", "/materiales/1", "/materiales/1/editar",
             "/materiales/plantillas", "/organizaciones", "/organizaciones?q=zzyzx", "/organizaciones/1", "/organizaciones/1/editar",
             "/ajustes/avisos", "/regularizar", "/tareas", "/lotes", "/lotes/nuevo?todas=1", "/lotes/nuevo", "/lotes/bajas",
-            "/campanas/enviado", "/campanas/enviado/personas", "/exportar?todas=1", "/exportar?envio=1",
+            "/campanas/enviado", "/campanas/enviado/personas", "/exportar?todas=1", "/exportar?envio=1", "/materiales/1/personas",
             "/ajustes", "/ajustes/personas", "/ajustes/correo", "/ajustes/claves", "/ajustes/respaldo",
             self.invitation, "/entrar/invitacion/usada",
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",

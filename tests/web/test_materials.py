@@ -3,15 +3,17 @@
 from io import BytesIO
 
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 from starlette.testclient import TestClient
 
+from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.mailing import sends, templates
-from crm.mailing.models import Send
 from crm.mailing.schemas import SendIn
 from crm.outreach import materials
+from crm.people.models import Contact
 from crm.staff.models import Role
 from tests.mailing.factories import NOW, TEXT, begun, campaign, move, way
 from tests.mailing.mail_server import running
@@ -132,18 +134,28 @@ def test_tells_where_it_is_used_and_who_received_it(visit: Visitor, database: Da
     upload(client, png())
     with running() as server:
         with database.session() as session:
-            send = begun(session, settings, 3)
-            assert send.materials == []
+            begun(session, settings, 3)
             draft = campaign(session, TEXT, {"type": "image", "material": 1}, name="Credencial de mayo")
             send_id = sends.order(session, draft.id, SendIn(when=NOW, again=True), settings).id
-            sent = session.get_one(Send, send_id)
-            assert sent.materials == [1]
             sends.start(session, send_id, settings)
         move(database, send_id, way(settings, server))
     page = client.get("/materiales/1").text
     assert "Credencial de mayo" in page
-    assert f'href="/envios/{send_id}/personas?estado=sent"' in page
-    assert '<strong class="number">3</strong> personas' in page
+    assert '<a href="/materiales/1/personas"><strong class="number">3</strong> personas' in page
+    assert f'href="/materiales/1/personas?envio={send_id}"' in page
+    for query in ("", f"?envio={send_id}"):
+        people = client.get(f"/materiales/1/personas{query}").text
+        assert "3 personas lo recibieron" in people
+        assert people.count('class="row" href="/personas/') == 3
+        assert "ya no se muestra" not in people
+    with database.session() as session:
+        session.execute(sa.update(Contact).where(Contact.id == 1).values(blocked_at=clock.now()))
+    people = client.get("/materiales/1/personas").text
+    assert "3 personas lo recibieron" in people
+    assert "1 persona ya no se muestra: sus datos están bloqueados." in people
+    assert people.count('class="row" href="/personas/') == 2
+    assert client.get("/materiales/1/personas?envio=99").status_code == 404
+    assert client.get("/materiales/9/personas").status_code == 404
 
 
 def test_shows_every_template_as_a_person_would_get_it(visit: Visitor, network: None) -> None:
