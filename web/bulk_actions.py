@@ -48,6 +48,8 @@ WORDS = {
     BulkKind.NOTE: "Se anotó «{value}»",
     BulkKind.BLOCK: "Se bloquearon los datos",
 }
+UNDONE = {BulkKind.TASK: "Se agregó una tarea", BulkKind.NOTE: "Se escribió una nota"}
+"""What is told without its text once it was undone."""
 
 router = APIRouter()
 
@@ -184,7 +186,8 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf, hecha: str = ""
 def _words(done: BulkAction) -> str:
     value = dict(LANGUAGES).get(done.value, done.value) if done.kind is BulkKind.LANGUAGE else done.value  # type: ignore[call-overload]  # keys are words
     short = value if len(value) <= 80 else value[:79] + "…"
-    return f"{WORDS[done.kind].format(value=short)} a {counted(done.people, 'persona', 'personas')}"
+    words = UNDONE.get(done.kind) if done.undone_at else None
+    return f"{words or WORDS[done.kind].format(value=short)} a {counted(done.people, 'persona', 'personas')}"
 
 
 def _may_undo(done: BulkAction, viewer: Viewer) -> bool:

@@ -13,6 +13,7 @@ from crm.errors import Conflict, InvalidInput, NotFound
 from crm.history import Action, Entry
 from crm.people import tags, withdrawals
 from crm.people.contacts import visible
+from crm.people.duplicate_models import Joining
 from crm.people.models import (
     BulkAction,
     BulkActionPerson,
@@ -23,6 +24,7 @@ from crm.people.models import (
     Tag,
     Task,
     contact_tag,
+    unblocked,
 )
 from crm.people.notes import checked_text
 from crm.people.schemas import ONE_LINE
@@ -113,6 +115,8 @@ def undo(session: Session, action_id: int) -> BulkAction:
         before: Changed = {row[0]: row[1] for row in rows[start : start + BATCH]}
         done.undone += _UNDOING[done.kind](session, before, done)
     done.undone_at = clock.now()
+    if done.kind in (BulkKind.TASK, BulkKind.NOTE):
+        done.value = ""  # what was written about people is theirs, in their records; here nobody would find it to delete it
     session.flush()
     return done
 
@@ -184,12 +188,37 @@ def _names_of_tags(session: Session, ids: Sequence[int]) -> dict[int, list[str]]
 
 
 def _back_tag(session: Session, before: Changed, done: BulkAction) -> int:
-    deed = _remove_tag if done.kind is BulkKind.ADD_TAG else _add_tag
-    return len(deed(session, _still_seen(session, before), done.value, done.account_id))
+    """Of records that were joined since too: of them, and of the record that is kept."""
+    rows = session.execute(sa.select(Contact.id, Contact.merged_into_id).where(Contact.id.in_(before), unblocked())).all()
+    mine = {row[0] for row in rows}
+    if done.kind is BulkKind.REMOVE_TAG:
+        back = _add_tag(session, sorted(mine | {row[1] for row in rows if row[1] is not None}), done.value, done.account_id)
+    else:
+        copied, own = _tags_of_joined(session, done)
+        back = _remove_tag(session, sorted((mine | copied) - own), done.value, done.account_id)
+    return len(back.keys() & before.keys())
 
 
-def _still_seen(session: Session, before: Changed) -> list[int]:
-    return list(session.scalars(sa.select(Contact.id).where(Contact.id.in_(before), visible()).order_by(Contact.id)))
+def _tags_of_joined(session: Session, done: BulkAction) -> tuple[set[int], set[int]]:
+    """Of the records that others were joined into since an action put a tag: those that have it by such a joining alone, and those
+    that the action gave it too, but that have it by their own right since the other record had it before."""
+    since = sa.select(Joining).where(Joining.at >= done.at, Joining.undone_at.is_(None)).order_by(Joining.id)
+    joinings = session.scalars(since).all()
+    told = [number for row in joinings for number in (row.kept_id, row.joined_id)]
+    tag_id = session.scalar(sa.select(Tag.id).where(Tag.key == tags.tag_key(done.value)))
+    if not told or tag_id is None:
+        return set(), set()
+    changed = sa.select(BulkActionPerson.contact_id).where(
+        BulkActionPerson.bulk_action_id == done.id, BulkActionPerson.contact_id.in_(told)
+    )
+    by_action = set(session.scalars(changed))
+    holding, copied, own = _tagged(session, told, tag_id), set[int](), set[int]()
+    for row in joinings:
+        if row.joined_id not in by_action | copied:
+            own |= {row.kept_id} if row.joined_id in holding else set()
+        elif tag_id in (row.snapshot or {}).get("tags", ()):
+            copied.add(row.kept_id)
+    return copied, own
 
 
 # --- language and blocking ---------------------------------------------------------------------------------------------------

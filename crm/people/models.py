@@ -299,8 +299,9 @@ class BulkAction(Tracked, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[BulkKind] = mapped_column(choice(BulkKind), info=PLAIN)
-    value: Mapped[str] = mapped_column(sa.Text, info=personal(Personal.ACTIVITY))
-    """The tag, the language, or the text of the task or note."""
+    value: Mapped[str] = mapped_column(sa.Text, info=personal(Personal.ACTIVITY) | {"derived": True})
+    """The tag, the language, or the text of the task or note: that one only until it is undone, and never in the log of the action,
+    as the log of each person has it."""
     people: Mapped[int] = mapped_column(default=0, info={"derived": True})
     """How many it changed; who needed no change is not among them."""
     account_id: Mapped[int]

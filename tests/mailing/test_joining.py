@@ -22,6 +22,8 @@ from crm.people.duplicate_models import Joining, PairState
 from crm.people.models import BulkKind, Contact, EmailAddress, LeaderSector, Purpose, SuppressionReason
 from crm.people.schemas import ContactPatch
 from crm.people.taking_in import take_in
+from crm.staff import accounts
+from crm.staff.models import Role
 from tests.mailing.factories import PURPOSE, begun, campaign
 from tests.people.factories import address_of, consent_in, contact, contact_in, revoke
 from web.person_provenance import provenance_of
@@ -303,3 +305,41 @@ def test_each_datum_tells_where_it_came_from_after_joining(database: Database) -
         words = {one.value: one.words for one in told if one.field == "Correo"}
     assert words[address_of(9)] == "Lista «consulado.csv», fila 2"
     assert "No consta de dónde" not in words.values()
+
+
+def test_what_was_done_to_many_is_taken_back_from_a_record_that_was_joined_since(session: Session) -> None:
+    account = accounts.create(session, "laura@example.org", "Laura Guzmán", Role.EDITING, "una frase larga de prueba")
+    pair = twins(session)
+    done = bulk_actions.carry_out(session, BulkKind.ADD_TAG, "taller", [pair[1]], account.id)
+    row = join(session, pair)
+    assert contacts.to_out(contacts.get(session, pair[0])).tags == ["taller"]
+    assert bulk_actions.undo(session, done.id).undone == 1
+    session.expire_all()
+    assert contacts.to_out(contacts.get(session, pair[0])).tags == []
+    joining.part(session, row.id)
+    session.expire_all()
+    assert [contacts.to_out(contacts.get(session, one)).tags for one in pair] == [[], []], "nor does it come back with the other"
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_a_tag_that_either_record_had_by_itself_stays_when_one_for_many_is_taken_back(session: Session, own: int) -> None:
+    account = accounts.create(session, "laura@example.org", "Laura Guzmán", Role.EDITING, "una frase larga de prueba")
+    told: list[dict[str, Any]] = [{}, {}]
+    told[own] = {"tags": ["taller"]}
+    pair = twins(session, joined=told[1], **told[0])
+    done = bulk_actions.carry_out(session, BulkKind.ADD_TAG, "taller", pair, account.id)
+    assert done.people == 1
+    join(session, pair)
+    bulk_actions.undo(session, done.id)
+    session.expire_all()
+    assert contacts.to_out(contacts.get(session, pair[0])).tags == ["taller"]
+
+
+def test_a_tag_taken_from_many_comes_back_to_the_record_that_is_kept(session: Session) -> None:
+    account = accounts.create(session, "laura@example.org", "Laura Guzmán", Role.EDITING, "una frase larga de prueba")
+    pair = twins(session, joined={"tags": ["taller"]})
+    done = bulk_actions.carry_out(session, BulkKind.REMOVE_TAG, "taller", pair, account.id)
+    join(session, pair)
+    assert bulk_actions.undo(session, done.id).undone == 1
+    session.expire_all()
+    assert contacts.to_out(contacts.get(session, pair[0])).tags == ["taller"]

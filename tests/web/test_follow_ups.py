@@ -9,7 +9,8 @@ from starlette.testclient import TestClient
 
 from crm import clock
 from crm.database import Database
-from crm.people.models import Contact, Suppression, Tag, Task, contact_tag
+from crm.history import Change, ChangePersonal
+from crm.people.models import BulkAction, Contact, Suppression, Tag, Task, contact_tag
 from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 
@@ -135,6 +136,21 @@ def test_only_those_marked_are_meant_and_only_privacy_blocks(visit: Visitor, net
     assert editor.post("/lotes/2/deshacer", data=csrf_of(editor)).status_code == 403
     post(privacy, "/lotes/2/deshacer")
     assert blocked(database) == 0
+
+
+def test_the_text_of_a_note_for_many_goes_with_its_undoing(visit: Visitor, network: None, database: Database) -> None:
+    editor = visit(Role.EDITING)
+    told = {"seleccion": "id=3&id=5", "cuantas": "2", "que": "nota", "valor": "Su vecina avisó de su mudanza"}
+    assert "Se anotó «Su vecina avisó de su mudanza» a 2 personas" in post(editor, "/lotes/nuevo", **told)
+    page = post(editor, "/lotes/1/deshacer")
+    assert "vecina" not in page
+    assert "Se escribió una nota a 2 personas" in page
+    with database.session(write=False) as session:
+        assert session.get_one(BulkAction, 1).value == ""
+        logged = session.scalars(
+            sa.select(ChangePersonal.fields).join(Change, Change.id == ChangePersonal.change_id).where(Change.root == "bulk_action")
+        )
+        assert "vecina" not in str(logged.all())
 
 
 def blocked(database: Database) -> int:
