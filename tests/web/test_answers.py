@@ -19,7 +19,7 @@ from crm import clock
 from crm.database import Database
 from crm.history import Change
 from crm.mailing import segments
-from crm.mailing.models import Campaign, Delivery, DeliveryState
+from crm.mailing.models import Campaign, Delivery, DeliveryState, Send
 from crm.mailing.segment_schemas import SegmentIn
 from crm.people.models import Contact, Import, ImportState, Purpose
 from crm.staff.models import Role
@@ -30,28 +30,34 @@ HERE = "/campanas/enviado"
 WORDS = ("Fecha", "Campaña", "Asunto", "Finalidad", "Personas", "Países")
 
 
-def rows_of(client: TestClient, query: str = "") -> list[dict[str, str]]:
-    answer = client.get(f"{HERE}/archivo?formato=csv{query}")
+def rows_of(client: TestClient, query: str) -> list[dict[str, str]]:
+    answer = client.get(f"{HERE}/archivo{query}&formato=csv")
     assert answer.headers["content-disposition"].startswith('attachment; filename="enviado-')
     return list(csv.DictReader(StringIO(answer.content.decode("utf-8-sig"), newline="")))
 
 
-def test_the_sends_of_a_quarter_as_a_page_and_a_file(visit: Visitor, network: None, database: Database) -> None:
+def day_of(send: Send) -> str:
+    """The query of the day on which a send began."""
+    day = clock.institute_time(send.started_at or send.starts_at).date().isoformat()
+    return f"?desde={day}&hasta={day}"
+
+
+def test_the_sends_of_a_period_as_a_page_and_a_file(visit: Visitor, network: None, database: Database) -> None:
     with database.session() as session:
-        build_send(session, accepted=50)
+        day = day_of(build_send(session, accepted=50))
     coordinator = visit(Role.COORDINATION)
-    page = coordinator.get(HERE).text
+    page = coordinator.get(HERE + day).text
     assert "/envios/1/personas?estado=sent" in page
-    row = rows_of(coordinator)[0]
+    row = rows_of(coordinator, day)[0]
     assert row["Finalidad"] == "Invitación a un evento"
     figures = [int(value) for name, value in row.items() if name not in WORDS]
     assert sum(figures) == int(row["Personas"])
     assert "@" not in str(row)
-    assert coordinator.get(f"{HERE}/archivo?formato=xlsx").content[:2] == b"PK"
-    people = coordinator.get(f"{HERE}/personas").text
+    assert coordinator.get(f"{HERE}/archivo{day}&formato=xlsx").content[:2] == b"PK"
+    people = coordinator.get(f"{HERE}/personas{day}").text
     assert f"{row['Aceptados']} personas distintas" in people
     last_year = (clock.now() - timedelta(days=400)).date().isoformat()
-    assert rows_of(coordinator, f"&desde={last_year}&hasta={last_year}") == []
+    assert rows_of(coordinator, f"?desde={last_year}&hasta={last_year}") == []
     for query in ("?desde=ayer", "?desde=2026-05-01&hasta=2026-04-01", "?desde=0001-01-01"):
         assert coordinator.get(HERE + query).status_code == 422
 
@@ -61,19 +67,20 @@ def test_who_may_not_see_people_reads_no_small_group_and_cannot_reckon_it(
 ) -> None:
     with database.session() as session:
         send = build_send(session, accepted=50)
+        day = day_of(send)
         mine = sa.select(Delivery.id).where(Delivery.send_id == send.id).order_by(Delivery.id)
         session.execute(sa.update(Delivery).where(Delivery.send_id == send.id).values(state=DeliveryState.SENT, reason=None))
         failed = sa.update(Delivery).where(Delivery.id == session.scalars(mine.limit(1)).one())
         session.execute(failed.values(state=DeliveryState.FAILED, reason="mailbox_unknown"))
         people = session.scalar(sa.select(sa.func.count()).select_from(mine.subquery())) or 0
     reader = visit(Role.READING)
-    row = rows_of(reader)[0]
+    row = rows_of(reader, day)[0]
     figures = {"Personas": "no se muestra", "Aceptados": str(people - 1), "No se pudo": "menos de 5", "Pendientes": "0"}
     assert {name: row[name] for name in figures} == figures
-    sheet = reader.get(f"{HERE}/archivo?formato=xlsx").content
+    sheet = reader.get(f"{HERE}/archivo{day}&formato=xlsx").content
     with ZipFile(BytesIO(sheet)) as parts:
         text = "".join(parts.read(name).decode() for name in parts.namelist() if name.endswith(".xml"))
-    page = reader.get(HERE).text.partition("<main")[2].partition("</main>")[0]
+    page = reader.get(HERE + day).text.partition("<main")[2].partition("</main>")[0]
     assert f"<td>{people - 1}</td>" in page
     for shown in (page, text):
         assert shown.count("no se muestra") >= 1
