@@ -78,6 +78,7 @@ SENTENCES: dict[str, str] = {
     "date_too_far": "Esa fecha no es posible. Revise el año.",
     "account_unknown": "Esa cuenta no existe o está desactivada. Elija otra.",
     "export_reason_required": "Escriba para qué se exporta, en unas palabras: queda en la bitácora.",
+    "period_year_invalid": "El periodo comienza entre los años 2000 y 2100. Revise la primera fecha.",
     "period_invalid": "El periodo va de una fecha a otra igual o posterior, de hasta diez años. Revise las dos.",
     "restored_needs_person": "La base de datos se restauró o es una copia: este envío lo reanuda una persona, en su página.",
     "links_busy": "Ya se están comprobando otros enlaces. Espere medio minuto e intente de nuevo.",

@@ -43,7 +43,7 @@ router = APIRouter()
 
 
 def read_period(query: Mapping[str, str]) -> Period:
-    """The days of an address, else this quarter; InvalidInput(date_invalid, period_invalid)."""
+    """The days of an address, else this quarter; InvalidInput(date_invalid, period_year_invalid, period_invalid)."""
     today = clock.today()
     quarter = sent_in_period.quarter_of(today)
     try:
@@ -51,7 +51,9 @@ def read_period(query: Mapping[str, str]) -> Period:
         last = date.fromisoformat(query["hasta"]) if query.get("hasta") else max(quarter.last, first)
     except ValueError as error:
         raise InvalidInput("date_invalid", field="desde") from error
-    if not first <= last <= first + LONGEST or not 2000 <= first.year <= 2100:
+    if not 2000 <= first.year <= 2100:  # looked at first: the calendar ends, and no period can be added to its last day
+        raise InvalidInput("period_year_invalid", field="desde")
+    if not first <= last <= first + LONGEST:
         raise InvalidInput("period_invalid", field="hasta")
     return Period(first, last)
 

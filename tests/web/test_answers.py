@@ -58,8 +58,16 @@ def test_the_sends_of_a_period_as_a_page_and_a_file(visit: Visitor, network: Non
     assert f"{row['Aceptados']} personas distintas" in people
     last_year = (clock.now() - timedelta(days=400)).date().isoformat()
     assert rows_of(coordinator, f"?desde={last_year}&hasta={last_year}") == []
-    for query in ("?desde=ayer", "?desde=2026-05-01&hasta=2026-04-01", "?desde=0001-01-01"):
-        assert coordinator.get(HERE + query).status_code == 422
+    for query, sentence in (
+        ("?desde=ayer", "Esa fecha no existe"),
+        ("?desde=2026-05-01&hasta=2026-04-01", "El periodo va de una fecha a otra"),
+        ("?desde=2026-05-01&hasta=9999-12-31", "El periodo va de una fecha a otra"),
+        ("?desde=0001-01-01", "entre los años 2000 y 2100"),
+        ("?desde=9999-12-31", "entre los años 2000 y 2100"),
+    ):
+        for where in (HERE, f"{HERE}/archivo", f"{HERE}/personas"):
+            answer = coordinator.get(where + query)
+            assert (answer.status_code, sentence in answer.text) == (422, True), where + query
 
 
 def test_who_may_not_see_people_reads_no_small_group_and_cannot_reckon_it(
