@@ -101,7 +101,8 @@ class View:
     @classmethod
     def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":
         send = sends.get(session, number)
-        mine = sa.select(Delivery.contact_id).where(Delivery.send_id == number)
+        person = sa.func.coalesce(Contact.merged_into_id, Contact.id)
+        mine = sa.select(person).join_from(Delivery, Contact, Contact.id == Delivery.contact_id).where(Delivery.send_id == number)
         words = [f"Envío {number}"]
         state, reason = query.get("estado", ""), query.get("motivo", "")
         if state in set(DeliveryState):

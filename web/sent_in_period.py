@@ -2,28 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from sqlalchemy.orm import Session
 
 from crm import clock, sheets
-from crm.database import keyset_page
 from crm.errors import InvalidInput
 from crm.mailing import sent_in_period
 from crm.mailing.models import DeliveryState
 from crm.mailing.sent_in_period import Figure, Hidden, Period, SentRow, Told
-from crm.people import consent
-from crm.people.contacts import visible
-from crm.people.models import Contact, EmailAddress
 from crm.staff.rights import Right
 from web import samples
 from web.asked import address
 from web.dependencies import SessionOf, ViewerOf
 from web.pages import attached, day, page
-from web.samples import BEHIND_ROWS
 from web.words import PURPOSES, reason_words
 
 HERE = "/campanas/enviado"
@@ -142,23 +135,11 @@ def people(
 ) -> Response:
     """The different people whom the mails of a period reached."""
     period = read_period(request.query_params)
-    masked = not viewer.may(Right.VIEW_ADDRESSES)
-    context: dict[str, Any] = {
+    reached = sent_in_period.reached(period)
+    context = {
         "period": period,
         "here": address(HERE + "/personas", **_query(period)),
         "up": address(HERE, **_query(period)),
-        "total": sent_in_period.different_people(session, period),
-        **_some(session, period, cursor, masked=masked),
+        **samples.reached(session, reached, cursor, masked=not viewer.may(Right.VIEW_ADDRESSES)),
     }
     return page(request, "sent_in_period/people.html", context)
-
-
-def _some(session: Session, period: Period, cursor: str | None, *, masked: bool) -> dict[str, Any]:
-    statement = (
-        sa.select(Contact.id, EmailAddress.address)
-        .outerjoin(EmailAddress, EmailAddress.id == consent.preferred_address())
-        .where(Contact.id.in_(sent_in_period.reached(period)), visible())
-    )
-    wanted: Any = statement
-    found, following = keyset_page(session, wanted, [Contact.id], cursor=cursor, limit=BEHIND_ROWS)
-    return samples.listed(session, found, masked=masked) | {"cursor": cursor, "following": following}

@@ -70,6 +70,26 @@ def test_the_sends_of_a_period_as_a_page_and_a_file(visit: Visitor, network: Non
             assert (answer.status_code, sentence in answer.text) == (422, True), where + query
 
 
+def test_a_figure_and_its_list_say_the_same_people(visit: Visitor, network: None, database: Database) -> None:
+    with database.session() as session:
+        send = build_send(session, accepted=50)
+        day = day_of(send)
+        ids = list(session.scalars(sa.select(Delivery.contact_id).where(Delivery.state == DeliveryState.SENT).limit(3)))
+        sent = session.scalar(sa.select(sa.func.count()).where(Delivery.state == DeliveryState.SENT)) or 0
+        # Who got the mail under a record that was joined since is the person of the other one, who got none.
+        other = session.scalars(sa.select(Delivery.contact_id).where(Delivery.state == DeliveryState.SKIPPED).limit(1)).one()
+        session.execute(sa.update(Contact).where(Contact.id == ids[0]).values(merged_into_id=other))
+    coordinator = visit(Role.COORDINATION)
+    told = f"{sent} personas distintas"
+    assert told in coordinator.get(f"{HERE}/personas{day}").text
+    assert f"Exportar {sent} personas" in coordinator.get("/exportar?envio=1&estado=sent").text
+    with database.session() as session:
+        session.execute(sa.update(Contact).where(Contact.id == ids[1]).values(blocked_at=clock.now()))
+    page = coordinator.get(f"{HERE}/personas{day}").text
+    assert told in page
+    assert "1 persona ya no se muestra: sus datos están bloqueados." in page
+
+
 def test_who_may_not_see_people_reads_no_small_group_and_cannot_reckon_it(
     visit: Visitor, network: None, database: Database
 ) -> None:
