@@ -66,7 +66,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     hides = not viewer.may(Right.VIEW_ADDRESSES)
     found = [(row, sent_in_period.told(row, hides_small=hides)) for row in sent_in_period.rows(session, period)]
     figures = [told for _, told in found]
-    people = sent_in_period.total(sent_in_period.different_people(session, period), figures)
+    people = sent_in_period.different_people(session, period)
     context = {
         "period": period,
         "query": address("", **_query(period)),
@@ -76,8 +76,10 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         "states": STATES,
         "purposes": PURPOSES,
         "reason_words": reason_words,
-        "accepted": sent_in_period.total(sum(row.accepted for row, _ in found), figures),
-        "people": sent_in_period.hide_small(people) if hides else people,
+        "accepted": sent_in_period.total(
+            sum(row.accepted for row, _ in found), [one.counts[DeliveryState.SENT] for one in figures]
+        ),
+        "people": sent_in_period.different_people_told(people, figures, hides_small=hides),
         "wrong": wrong,
         "hides": hides,
         "hidden_words": HIDDEN_WORDS,
@@ -135,11 +137,15 @@ def people(
 ) -> Response:
     """The different people whom the mails of a period reached."""
     period = read_period(request.query_params)
-    reached = sent_in_period.reached(period)
+    masked = not viewer.may(Right.VIEW_ADDRESSES)
+    listed = samples.reached(session, sent_in_period.reached(period), cursor, masked=masked)
+    figures = [sent_in_period.told(row, hides_small=masked) for row in sent_in_period.rows(session, period)] if masked else []
     context = {
         "period": period,
+        "figure": sent_in_period.different_people_told(listed["total"], figures, hides_small=masked),
+        "hidden_words": HIDDEN_WORDS,
         "here": address(HERE + "/personas", **_query(period)),
         "up": address(HERE, **_query(period)),
-        **samples.reached(session, reached, cursor, masked=not viewer.may(Right.VIEW_ADDRESSES)),
+        **listed,
     }
     return page(request, "sent_in_period/people.html", context)

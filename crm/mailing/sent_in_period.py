@@ -203,9 +203,15 @@ def hide_small(figure: Figure) -> Figure:
     return Hidden.SMALL if not isinstance(figure, Hidden) and 0 < figure < LEAST else figure
 
 
-def total(figure: int, rows: Iterable[Told]) -> Figure:
-    """A figure over several sends: it too would tell a small one, less the others."""
-    return Hidden.WOULD_TELL if any(row.hides for row in rows) else figure
+def total(figure: int, parts: Iterable[Figure]) -> Figure:
+    """A figure over several sends: where one of its parts is hidden, it would tell it, less the others."""
+    return Hidden.WOULD_TELL if any(isinstance(part, Hidden) for part in parts) else figure
+
+
+def different_people_told(people: int, sends: Sequence[Told], *, hides_small: bool) -> Figure:
+    """How many different people a period reached: not told beside any small group, from which they could be subtracted."""
+    shown = total(people, [row.people for row in sends])
+    return hide_small(shown) if hides_small else shown
 
 
 def reasons_of(found: Iterable[SentRow]) -> list[str]:

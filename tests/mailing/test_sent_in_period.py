@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crm.config import Settings
 from crm.mailing import sent_in_period
 from crm.mailing.models import CampaignVariant, Delivery, DeliveryState, Send, SendContent
-from crm.mailing.sent_in_period import LEAST, Figure, Hidden, Period, SentRow, Told, told, total
+from crm.mailing.sent_in_period import LEAST, Figure, Hidden, Period, SentRow, Told, different_people_told, told, total
 from crm.people.contacts import visible
 from crm.people.models import Contact, Language, Purpose
 from tests.mailing import factories
@@ -111,7 +111,8 @@ def test_no_small_figure_can_be_read_or_reckoned(parts: list[int]) -> None:
             assert {one[place] for one in possible} == {1, 2, 3, 4}, "who knows the rule too learns nothing more of it"
     assert told(whole, hides_small=False) == Told(sum(parts), whole.countries, shown_counts(whole), whole.skipped)
     assert shown.hides == any(0 < true < LEAST for true in parts)
-    assert total(700, [shown, shown]) == (Hidden.WOULD_TELL if shown.hides else 700)
+    assert total(700, [12, shown.people]) == (Hidden.WOULD_TELL if shown.hides else 700)
+    assert different_people_told(700, [shown], hides_small=True) == (Hidden.WOULD_TELL if shown.hides else 700)
 
 
 def shown_counts(row: SentRow) -> dict[DeliveryState, int]:

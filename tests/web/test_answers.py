@@ -114,7 +114,9 @@ def test_who_may_not_see_people_reads_no_small_group_and_cannot_reckon_it(
         assert shown.count("no se muestra") >= 1
         assert shown.count("menos de 5") == 1
         assert f">{people}<" not in shown, "less the accepted it is the hidden one"
-    assert page.count(">no se muestra<") == 3, "the people of the row, the mails and the different people of the period"
+    assert page.count(">no se muestra<") == 2, "the people of the row, and the different people of the period"
+    assert f'<dt>Correos aceptados</dt>\n      <dd><data value="{people - 1}">' in page, "the sum of what is shown tells nothing"
+    assert f"{people - 1} personas distintas" not in reader.get(f"{HERE}/personas{day}").text
     assert "por resta" in page
 
 
