@@ -13,10 +13,11 @@ from starlette.datastructures import QueryParams
 from crm import clock
 from crm.config import Settings
 from crm.errors import InvalidInput
-from crm.mailing import audience, campaigns, relays, segments, sends, sent_in_period
+from crm.mailing import audience, campaigns, relays, segments, sends, sent_in_period, usage
 from crm.mailing.audience import Rules
 from crm.mailing.models import Delivery, DeliveryState, SkipReason
 from crm.mailing.sent_in_period import Period
+from crm.outreach import materials
 from crm.people import exports
 from crm.people.contacts import visible
 from crm.people.exports import Format
@@ -51,7 +52,7 @@ class View:
     @classmethod
     def read(cls, session: Session, query: QueryParams, viewer: Viewer, settings: Settings) -> "View":
         """From an address: the people of a send (in a state, for a reason), of an audience (who gets a mail, or for one reason does
-        not), of a period, or those of Contactos: all of a filter or marked."""
+        not), of a period, of a material, or those of Contactos: all of a filter or marked."""
         number = whole_number(query.get("envio", ""))
         if number:
             return cls._of_send(session, number, query)
@@ -64,6 +65,8 @@ class View:
             return cls._of_segment(session, segment, query, settings)
         if query.get("periodo"):
             return cls._of_period(read_period(query))
+        if material := whole_number(query.get("material", "")):
+            return cls._of_material(session, material, whole_number(query.get("de_envio", "")))
         chosen = Chosen.read(session, query, viewer)
         return cls(Contact.id.in_(chosen.ids) if chosen.ids else sa.false(), "Personas marcadas en Contactos", "/contactos")
 
@@ -97,6 +100,13 @@ class View:
         back = address("/campanas/enviado/personas", desde=period.first.isoformat(), hasta=period.last.isoformat())
         words = f"Personas a quienes llegó un correo del {day(period.first)} al {day(period.last)}"
         return cls(sa.and_(Contact.id.in_(sent_in_period.reached(period)), visible()), words, back)
+
+    @classmethod
+    def _of_material(cls, session: Session, number: int, send_id: int | None) -> "View":
+        material = materials.get(session, number)
+        words = f"Personas que recibieron el material «{material.title}»" + (f" en el envío {send_id}" if send_id else "")
+        back = address(f"/materiales/{number}/personas", envio=send_id)
+        return cls(sa.and_(Contact.id.in_(usage.reached(number, send_id)), visible()), words, back)
 
     @classmethod
     def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":

@@ -155,6 +155,10 @@ def test_tells_where_it_is_used_and_who_received_it(visit: Visitor, database: Da
     assert "1 persona ya no se muestra: sus datos están bloqueados." in people
     assert people.count('class="row" href="/personas/') == 2
     assert client.get("/materiales/1/personas?envio=99").status_code == 404
+    coordinator = visit(Role.COORDINATION)
+    assert 'href="/exportar?material=1"' in coordinator.get("/materiales/1/personas").text
+    for query in ("material=1", f"material=1&de_envio={send_id}"):
+        assert "Exportar 2 personas" in coordinator.get(f"/exportar?{query}").text
     assert client.get("/materiales/9/personas").status_code == 404
 
 
