@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.orm import Session
 from starlette.datastructures import FormData, QueryParams
@@ -163,8 +163,16 @@ def _day(text: str) -> date | None:
 
 
 @router.get("/lotes")
-def show(request: Request, session: SessionOf, viewer: ViewerOf, hecha: str = "", deshecha: str = "") -> Response:
-    """The last actions, who did them, and the way back of each."""
+def show(
+    request: Request,
+    session: SessionOf,
+    viewer: ViewerOf,
+    hecha: str = "",
+    deshecha: str = "",
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """The actions, newest first, who did them, and the way back of each."""
+    found, following = bulk_actions.find(session, cursor)
     names = {account.id: account.name for account in session.scalars(sa.select(Account))}
     now = clock.now()
     context = {
@@ -175,10 +183,12 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf, hecha: str = ""
                 names.get(done.account_id, "otra cuenta"),
                 _may_undo(done, viewer) and now < bulk_actions.until(done),
             )
-            for done in bulk_actions.find(session)
+            for done in found
         ],
         "fresh": whole_number(hecha) or whole_number(deshecha),
         "days": bulk_actions.UNDO_DAYS,
+        "cursor": cursor,
+        "following": following,
     }
     return page(request, "bulk_actions/list.html", context)
 

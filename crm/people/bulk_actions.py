@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from crm import clock, history
-from crm.database import insert_many, new_ids
+from crm.database import insert_many, keyset_page, new_ids
 from crm.errors import Conflict, InvalidInput, NotFound
 from crm.history import Action, Entry
 from crm.people import tags, withdrawals
@@ -32,7 +32,6 @@ from crm.people.schemas import ONE_LINE
 UNDO_DAYS = 30
 BATCH = 500
 TAG_LENGTH = 80
-SHOWN = 100
 Changed = dict[int, str | None]
 """Whom an action changed, and what `BulkActionPerson.before` keeps of each."""
 
@@ -79,9 +78,10 @@ def why(action_id: int) -> str:
     return f"Acción en lote {action_id}"
 
 
-def find(session: Session) -> Sequence[BulkAction]:
-    """The last actions, newest first."""
-    return session.scalars(sa.select(BulkAction).order_by(BulkAction.id.desc()).limit(SHOWN)).all()
+def find(session: Session, cursor: str | None = None, limit: int = 50) -> tuple[list[BulkAction], str | None]:
+    """A page of the actions, newest first, and the cursor of the next one."""
+    rows, following = keyset_page(session, sa.select(BulkAction), [BulkAction.id], cursor=cursor, limit=limit, descending=True)
+    return [row[0] for row in rows], following
 
 
 def get(session: Session, action_id: int) -> BulkAction:

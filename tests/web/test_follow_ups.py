@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 from crm import clock
 from crm.database import Database
 from crm.history import Change, ChangePersonal
-from crm.people.models import BulkAction, Contact, Suppression, Tag, Task, contact_tag
-from crm.staff.models import Role
+from crm.people.models import BulkAction, BulkKind, Contact, Suppression, Tag, Task, contact_tag
+from crm.staff.models import Account, Role
 from tests.web.conftest import Visitor, csrf_of
 
 LATE = (clock.today() - timedelta(days=2)).isoformat()
@@ -182,3 +182,19 @@ def test_pasted_addresses_leave_once_their_number_is_typed(visit: Visitor, netwo
 def left(database: Database) -> int:
     with database.session(write=False) as session:
         return session.scalar(sa.select(sa.func.count(Suppression.id))) or 0
+
+
+def test_every_bulk_action_is_found_again(visit: Visitor, database: Database) -> None:
+    client = visit(Role.EDITING)
+    with database.session() as session:
+        author = session.scalars(sa.select(Account.id)).one()
+        row = {"kind": BulkKind.ADD_TAG, "people": 1, "account_id": author, "at": clock.now()}
+        session.execute(sa.insert(BulkAction), [row | {"value": f"Etiqueta {number}"} for number in range(120)])
+    seen: set[str] = set()
+    address = "/lotes"
+    while address:
+        text = client.get(address).text
+        seen |= set(re.findall(r"Etiqueta (\d+)", text))
+        following = re.search(r'id="page-after" href="([^"]+)"', text)
+        address = html.unescape(following[1]) if following else ""
+    assert len(seen) == 120
