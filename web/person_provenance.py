@@ -64,8 +64,8 @@ class _Origins:
     """What the history tells of one person, read at once."""
 
     def __init__(self, session: Session, contact_id: int, masked: bool) -> None:
-        joined = session.scalars(sa.select(Contact.id).where(Contact.merged_into_id == contact_id))
-        self.reader = Reader(session, contact_id, masked, ids=[contact_id, *joined])
+        self.reader = Reader(session, contact_id, masked)
+        self.records = sa.select(Contact.id).where(sa.or_(Contact.id == contact_id, Contact.merged_into_id == contact_id))
         self.by_column: dict[str, Change] = {}
         self.made: dict[tuple[str, int], Change] = {}
         for change, fields in self._changes():
@@ -81,7 +81,7 @@ class _Origins:
         rows = self.reader.session.execute(
             sa.select(Change, ChangePersonal.fields)
             .outerjoin(ChangePersonal, ChangePersonal.change_id == Change.id)
-            .where(Change.root == "contact", Change.root_id.in_(self.reader.ids), Change.action != Action.NOTE)
+            .where(Change.root == "contact", Change.root_id.in_(self.records), Change.action != Action.NOTE)
             .order_by(Change.id)
         )
         return [(change, {**change.fields, **(personal or {})}) for change, personal in rows]
@@ -91,7 +91,7 @@ class _Origins:
         rows = self.reader.session.execute(
             sa.select(Import.id, Import.file_name, sa.func.min(ImportRow.number))
             .join(ImportRow, ImportRow.import_id == Import.id)
-            .where(ImportRow.contact_id.in_(self.reader.ids))
+            .where(ImportRow.contact_id.in_(self.records))
             .group_by(Import.id, Import.file_name)
         )
         return {row[0]: (row[1], row[2]) for row in rows}
