@@ -20,6 +20,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import PLAIN, Base, Database, Location, UtcDateTime, last_ids, location_of, raise_ids
 from crm.mailing import holding
+from crm.people import withdrawals
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ def look(database: Database, settings: Settings) -> bool:
         copied = _is_copy(rows, mine, here, alone=settings.uses_sqlite)
         if copied:
             held = holding.hold_all(session)
+            withdrawals.take(session)
             leave_gap(session.connection())
             for row in rows.values():
                 row.beats, row.location = None, str(here)

@@ -234,7 +234,8 @@ class _Filling:
         info: dict[str, Any] = {"keys": self.keys, "journal": self.staging / JOURNAL_FILE, "journal_unwritten": []}
         with Session(connection, info=info, join_transaction_mode="create_savepoint") as session:
             held = holding.hold_all(session)
-            remembered = reconcile_journal(session) + withdrawals.reconcile(session)
+            remembered = reconcile_journal(session) + withdrawals.take(session)
+            withdrawals.tell(session)
             copies.accept(session, self.settings, here, self.there.places)
             session.commit()
         return Restored(self.source.made_at, dict(manifest.rows), held, remembered, self.previous)

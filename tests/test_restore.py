@@ -31,17 +31,18 @@ from crm.mailing import decisions, deliveries, links, notices, sends
 from crm.mailing.decisions import Decision
 from crm.mailing.models import Delivery, DeliveryState, Notice, NoticeMail, Send, SendMode, SendState
 from crm.mailing.schemas import SendIn, When
-from crm.people import bulk_actions, consent, contacts
+from crm.people import bulk_actions, consent, contacts, withdrawals
 from crm.people.installation import open_database
-from crm.people.models import BulkAction, BulkKind, Contact, EmailAddress, Organization, Suppression
+from crm.people.models import BulkAction, BulkKind, Consent, ConsentState, Contact, EmailAddress, Organization, Suppression
 from crm.people.schemas import ContactPatch
+from crm.people.taking_in import take_in_many
 from crm.staff import accounts
 from crm.staff.models import Role
 from tests.commands import crm
 from tests.conftest import ENGINE, Server, fold, migrate
-from tests.mailing.factories import NOW, PURPOSE, campaign, move, network, states, way
+from tests.mailing.factories import NOW, PURPOSE, campaign, marker, move, network, states, way
 from tests.mailing.mail_server import MailServer, running
-from tests.people.factories import address_of, revoke
+from tests.people.factories import address_of, consent_in, contact_in, revoke
 from tests.product import created, main_job, product, wait_for
 from tests.test_main_job import SCOPES, noisy_picture
 
@@ -570,9 +571,9 @@ def test_a_block_that_another_machine_took_back_is_not_brought_back(settings: Se
         with database.session() as session:
             bulk_actions.undo(session, done.id)
     journal.write_bytes(here)
-    for _ in range(2):
-        with started(settings) as database, database.session(write=False) as session:
-            assert session.get_one(Contact, number).blocked_at is None
+    with started(settings) as database, database.session() as session:
+        assert withdrawals.take(session) == 0
+        assert session.get_one(Contact, number).blocked_at is None
     journal.unlink()
     with started(settings) as database, database.session() as session:
         bulk_actions.carry_out(session, BulkKind.BLOCK, "Cancelación, folio 13", [number], privacy)
@@ -590,8 +591,63 @@ def test_an_address_that_changed_hands_brings_nobody_elses_word_back(settings: S
         session.delete(moved)
         session.flush()
         contacts.change(session, heir.id, ContactPatch(emails=[moved.address]))
-    with started(settings) as database, database.session(write=False) as session:
+    with started(settings) as database, database.session() as session:
+        assert withdrawals.take(session) == 0
         assert session.scalar(sa.select(consent.skip_reason(session, PURPOSE)).where(Contact.id == heir.id)) is None
+
+
+def test_a_mere_start_changes_nobody(settings: Settings, kept: Path) -> None:
+    with started(settings) as database:
+        with database.session() as session:
+            number = session.scalars(sa.select(Contact.id)).first() or 0
+            revoke(session, number, PURPOSE)
+        with database.session() as session:
+            session.execute(sa.delete(Consent).where(Consent.contact_id == number, Consent.source == consent.OWN_ACT))
+    journal = settings.data_dir / JOURNAL_FILE
+    lines = journal.read_bytes()
+    for _ in range(3):
+        with started(settings) as database, database.session(write=False) as session:
+            assert session.scalar(sa.select(consent.skip_reason(session, PURPOSE)).where(Contact.id == number)) is None
+    assert journal.read_bytes() == lines
+
+
+def test_what_was_revoked_again_is_told_the_journal(settings: Settings, kept: Path) -> None:
+    journal = settings.data_dir / JOURNAL_FILE
+    with started(settings) as database:
+        with database.session() as session:
+            number = session.scalars(sa.select(Contact.id)).first() or 0
+            revoke(session, number, PURPOSE)
+        early = journal.read_bytes()
+        with database.session() as session:
+            consent.record(session, number, consent_in(PURPOSE), source=consent.OWN_ACT)
+    again = backup.write(settings, kept.with_name("b.zip")).path
+    with started(settings) as database, database.session() as session:
+        batch = contact_in(0, given_names=marker(0), consents=[consent_in(PURPOSE, state=ConsentState.REVOKED)])
+        assert take_in_many(session, [batch])[0].contact_id == number
+    assert journal.read_bytes() != early, "a batch tells it at once"
+    journal.write_bytes(early)
+    with started(settings):
+        assert journal.read_bytes() != early
+    restoring.restore(settings, again, replace=True)
+    with started(settings) as database, database.session(write=False) as session:
+        assert session.scalar(sa.select(consent.skip_reason(session, PURPOSE)).where(Contact.id == number)) == "unsubscribed"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"what":"block","address_hash":"%064d","recorded_at":"2026-11-20T10:00:00"}' % 1,
+        b'{"what":"block","address_hash":"%064d","recorded_at":"9999-12-31T23:59:59-10:00"}' % 1,
+        b'{"what":"block","address_hash":"\\ud800","recorded_at":"2026-11-20T10:00:00+00:00"}',
+        b'{"what":"revocation","address_hash":null,"recorded_at":"2026-11-20T10:00:00+00:00"}',
+        b'{"what":7}',
+    ],
+)
+def test_an_odd_line_of_the_journal_is_passed_over(settings: Settings, kept: Path, line: bytes) -> None:
+    with (settings.data_dir / JOURNAL_FILE).open("ab") as file:
+        file.write(line + b"\n")
+    with started(settings) as database, database.session() as session:
+        assert withdrawals.take(session) == 0
 
 
 # --- by the day ----------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def open_database(settings: Settings) -> Database:
         with database.session() as session:
             _must_fit(session, session.info["keys"])
             reconcile_journal(session)
-            withdrawals.reconcile(session)
+            withdrawals.tell(session)
     except BaseException:
         database.dispose()
         raise

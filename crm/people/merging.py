@@ -124,6 +124,8 @@ class Person:
     posts: dict[str, HeldPost] = field(default_factory=dict)
     """By `organization_key`."""
     consents: dict[tuple[Purpose, Channel], ConsentState] = field(default_factory=dict)
+    copied: set[tuple[Purpose, Channel]] = field(default_factory=set)
+    """What of them was only copied from a record that was joined."""
     new_consents: list[ConsentIn] = field(default_factory=list)
 
     @property
@@ -261,13 +263,15 @@ def _merge_consents(person: Person, consents: list[ConsentIn], warnings: list[st
     """Add what says something new; a revocation is never overridden."""
     changed = False
     for consent in consents:
-        said = person.consents.get((consent.purpose, consent.channel))
-        if said is consent.state:
+        mark = (consent.purpose, consent.channel)
+        said = person.consents.get(mark)
+        if said is consent.state and mark not in person.copied:
             continue
-        if said is ConsentState.REVOKED:
+        if said is ConsentState.REVOKED and consent.state is ConsentState.GRANTED:
             warnings.append("consent_revoked_kept")
             continue
-        person.consents[consent.purpose, consent.channel] = consent.state
+        person.consents[mark] = consent.state
+        person.copied.discard(mark)
         person.new_consents.append(consent)
         changed = True
     return changed

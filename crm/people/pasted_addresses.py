@@ -16,12 +16,16 @@ from crm.people.contacts import visible
 from crm.people.models import Contact, EmailAddress, SuppressionReason
 
 MOST = 2_000
+LONGEST = 320
+"""Letters of an address (RFC 5321, 4.5.3.1); a longer word is none, and costs seconds to find it out."""
 _PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…=:\u200b-\u200f\u2028-\u202e\u2060\ufeff]+')
 """What parts addresses; an apostrophe is a letter of some."""
-_AROUND = ".:*·•–—-_'`/\\#>"
+_AROUND = ".:*·•–—‐-_'`/\\#>¿¡☐"
 """Signs at the edges of a word that are of the text around it: bullets, dashes, quotes."""
 _MAY_BEGIN = "-_'"
 """Those of them that some addresses do begin with."""
+_CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
+"""The apostrophe of word processors, within a name."""
 _NUMBERED = re.compile(r"\d{1,4}[.)]-?(?=[^@]*[A-Za-z])")
 """«1.ana@…», the first in a numbered list."""
 
@@ -42,6 +46,7 @@ class Pasted:
 
 def readings(text: str) -> list[tuple[str, ...]]:
     """What may be an address in a text, in order: as it is written, and without what may be of the text around it."""
+    text = _CURLY.sub("'", text)
     text = re.sub(r"\s?[(\[{]\s?(?:arroba|at)\s?[)\]}]\s?", "@", text, flags=re.IGNORECASE)
     return [_readings(word.partition("?")[0].rstrip(_AROUND)) for word in _PARTS.split(text) if "@" in word]
 
@@ -50,7 +55,10 @@ def _readings(word: str) -> tuple[str, ...]:
     bare = word.lstrip(_AROUND)
     signs = word[: len(word) - len(bare)]
     whole = signs[len(signs.rstrip(_MAY_BEGIN)) :] + bare
-    return tuple(dict.fromkeys((whole, bare, _NUMBERED.sub("", bare, count=1) if _NUMBERED.match(bare) else bare)))
+    ways = [whole, bare]
+    while found := _NUMBERED.match(ways[-1]):
+        ways.append(ways[-1][found.end() :].lstrip(_AROUND))
+    return tuple(dict.fromkeys(ways))
 
 
 def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]:
@@ -82,6 +90,8 @@ def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]
 
 
 def _address(word: str) -> Address | None:
+    if len(word) > LONGEST:
+        return None
     try:
         return read_address(word)
     except CrmError:

@@ -23,6 +23,7 @@ from crm.people.models import (
 from crm.people.names import order_key
 from crm.people.schemas import ContactIn
 from crm.people.suppression import LEFT, reasons_of
+from crm.people.withdrawals import COPIED
 
 
 @dataclass
@@ -146,7 +147,8 @@ def _load_parts(session: Session, people: dict[int, Person]) -> None:
     posts = sa.select(Post.contact_id, Post.id, Post.title, Organization.key, Organization.name).join(Post.organization)
     for contact_id, post_id, title, key, name in session.execute(posts.where(Post.contact_id.in_(ids), Post.until.is_(None))):
         people[contact_id].posts[key] = HeldPost(name, title, post_id, title)
-    said = sa.select(Consent.contact_id, Consent.purpose, Consent.channel, Consent.state).where(Consent.contact_id.in_(ids))
-    consents: Any = session.execute(said.order_by(Consent.id))
-    for contact_id, purpose, channel, state in consents:
+    columns = (Consent.contact_id, Consent.purpose, Consent.channel, Consent.state, Consent.source)
+    consents: Any = session.execute(sa.select(*columns).where(Consent.contact_id.in_(ids)).order_by(Consent.id))
+    for contact_id, purpose, channel, state, source in consents:
         people[contact_id].consents[purpose, channel] = state
+        (people[contact_id].copied.add if source == COPIED else people[contact_id].copied.discard)((purpose, channel))

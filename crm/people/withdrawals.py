@@ -4,8 +4,9 @@ Both are rows of the database, and lines of the journal by the keyed hash of eac
 had the address when it was written, so that an address that changed hands brings nothing to its new owner.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -28,6 +29,7 @@ SOURCE = "journal"
 EVIDENCE = "Recuperada del registro de bajas después de restaurar un respaldo."
 WHY = "Recuperado del registro de bajas"
 _AT_ONCE = 500
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
 Line = dict[str, Any]
@@ -52,7 +54,7 @@ def note_revocation(session: Session, row: Consent) -> None:
 
 def _hashes(session: Session, contact_ids: Iterable[int]) -> Iterator[str]:
     for some in _in_parts(list(contact_ids)):
-        owned = EmailAddress.contact_id.in_(some)
+        owned = sa.and_(EmailAddress.contact_id.in_(some), _is_theirs())
         yield from session.scalars(sa.select(EmailAddress.suppression_hash).where(owned).distinct())
 
 
@@ -70,18 +72,23 @@ def _revocation(session: Session, address_hash: str, row: Consent) -> Line:
 # --- what the journal knows --------------------------------------------------------------------------------------------------
 
 
-def reconcile(session: Session) -> int:
-    """Make database and journal remember the same, at every start: returns how much the database had forgotten."""
+def take(session: Session) -> int:
+    """Make a restored database remember what the journal does; returns how much it had forgotten. Not at a mere start: whoever got
+    an address meanwhile, or said something else since, must not hear of it again."""
     told = _last_words(session)
     before = session.info.get("why")
     session.info["why"] = WHY
     try:
-        taken = _take_blocks(session, told) + _take_revocations(session, told)
+        return _take_blocks(session, told) + _take_revocations(session, told)
     finally:
         session.info["why"] = before
-    session.info["journal_unwritten"].extend(_untold(session, told))
+
+
+def tell(session: Session) -> None:
+    """Make the journal remember what the database does, at every start: what was written on another machine, or while the disk
+    was full."""
+    session.info["journal_unwritten"].extend(_untold(session, _last_words(session)))
     journal.write_unwritten(session)
-    return taken
 
 
 def _last_words(session: Session) -> dict[Mark, Line]:
@@ -92,7 +99,7 @@ def _last_words(session: Session) -> dict[Mark, Line]:
             continue  # a suppression
         try:
             line = _read(raw)
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, OverflowError):
             log.error("journal_line_unreadable", what=str(raw["what"])[:40])
             continue
         mark = _mark(line)
@@ -103,8 +110,11 @@ def _last_words(session: Session) -> dict[Mark, Line]:
 
 
 def _read(raw: Mapping[str, Any]) -> Line:
-    line = {"what": raw["what"], "address_hash": str(raw["address_hash"]), "lifted": raw.get("lifted") is True}
-    line["recorded_at"] = datetime.fromisoformat(raw["recorded_at"])
+    recorded_at = datetime.fromisoformat(raw["recorded_at"])
+    if recorded_at.tzinfo is None or not _HASH.fullmatch(raw["address_hash"]):
+        raise ValueError("not a line of ours")
+    line: Line = {"what": raw["what"], "address_hash": raw["address_hash"], "lifted": raw.get("lifted") is True}
+    line["recorded_at"] = recorded_at.astimezone(UTC)
     if line["what"] == "revocation":
         line |= {"purpose": Purpose(raw["purpose"]), "channel": Channel(raw["channel"])}
         line["happened_on"] = date.fromisoformat(raw["happened_on"])
@@ -122,8 +132,16 @@ def _owners(session: Session, hashes: Sequence[str]) -> Iterator[tuple[int, str,
     """(person, hash, since when) of the addresses of some hashes."""
     asked = sa.select(EmailAddress.contact_id, EmailAddress.suppression_hash, EmailAddress.created_at)
     for some in _in_parts(hashes):
-        for row in session.execute(asked.where(EmailAddress.suppression_hash.in_(some))):
+        for row in session.execute(asked.where(EmailAddress.suppression_hash.in_(some), _is_theirs())):
             yield row[0], row[1], row[2]
+
+
+def _is_theirs() -> sa.ColumnElement[bool]:
+    """Whether an address tells who a person is: one that they had once may be somebody else's by now."""
+    other = aliased(EmailAddress)
+    same = sa.and_(other.suppression_hash == EmailAddress.suppression_hash, other.retired_at.is_(None))
+    taken = sa.exists().where(same, other.contact_id != EmailAddress.contact_id)
+    return sa.or_(EmailAddress.retired_at.is_(None), ~taken)
 
 
 def _in_parts(told: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -148,7 +166,9 @@ def _take_blocks(session: Session, told: Mapping[Mark, Line]) -> int:
 def _was_unblocked(session: Session, contact_id: int, since: datetime) -> bool:
     """Whether a block was taken back later, perhaps on another machine, whose journal tells it and this one's does not."""
     mine = sa.and_(Change.root == "contact", Change.root_id == contact_id, Change.entity == "contact", Change.at >= since)
-    return any(told.get("blocked_at", [None, since])[1] is None for told in session.scalars(sa.select(Change.fields).where(mine)))
+    asked = sa.select(Change.fields).where(mine, Change.action == history.Action.CHANGE)
+    changes = [told["blocked_at"] for told in session.scalars(asked) if isinstance(told, dict) and "blocked_at" in told]
+    return any(isinstance(change, list) and change[-1:] == [None] for change in changes)
 
 
 def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
@@ -171,11 +191,13 @@ def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
 
 def _said(session: Session, people: Sequence[int]) -> dict[tuple[int, Purpose, Channel], tuple[ConsentState | None, datetime]]:
     """The last word of some people on each purpose and channel, and when it was recorded."""
-    columns = (Consent.contact_id, Consent.purpose, Consent.channel, Consent.state, Consent.recorded_at)
+    person = sa.func.coalesce(Contact.merged_into_id, Contact.id)  # what a record that was joined said, the person said
+    columns = (person, Consent.purpose, Consent.channel, Consent.state, Consent.recorded_at)
+    asked = sa.select(*columns).join_from(Consent, Contact, Contact.id == Consent.contact_id)
     return {
         (row[0], row[1], row[2]): (row[3], row[4])
         for some in _in_parts(people)
-        for row in session.execute(sa.select(*columns).where(Consent.contact_id.in_(some)).order_by(Consent.id))
+        for row in session.execute(asked.where(person.in_(some)).order_by(Consent.recorded_at, Consent.id))
     }
 
 
@@ -197,10 +219,9 @@ def _brought_back(contact_id: int, line: Line) -> Consent:
 def _untold(session: Session, told: Mapping[Mark, Line]) -> Iterator[Line]:
     """What the database knows and the journal does not: it was written before there was such a line, or on another machine."""
     owner = sa.select(EmailAddress.suppression_hash, Contact.blocked_at).join(Contact, Contact.id == EmailAddress.contact_id)
-    for address_hash, at in session.execute(owner.where(Contact.blocked_at.is_not(None))).all():
+    for address_hash, at in session.execute(owner.where(Contact.blocked_at.is_not(None), _is_theirs())).all():
         line = _block(session, address_hash, at or clock.now())
-        known = told.get(_mark(line))
-        if known is None or known["lifted"]:
+        if _is_news(told, line):
             yield line
     newer = aliased(Consent)
     same = (getattr(newer, name) == getattr(Consent, name) for name in ("contact_id", "purpose", "channel"))
@@ -208,7 +229,12 @@ def _untold(session: Session, told: Mapping[Mark, Line]) -> Iterator[Line]:
     # Who left by an address is in the journal with it, and a copy goes when two records are parted.
     revoked = sa.and_(Consent.state == ConsentState.REVOKED, Consent.source.not_in(("unsubscribe", COPIED)), last)
     asked = sa.select(EmailAddress.suppression_hash, Consent).join(Consent, Consent.contact_id == EmailAddress.contact_id)
-    for address_hash, row in session.execute(asked.where(revoked)).all():
+    for address_hash, row in session.execute(asked.where(revoked, _is_theirs())).all():
         line = _revocation(session, address_hash, row)
-        if _mark(line) not in told:
+        if _is_news(told, line):
             yield line
+
+
+def _is_news(told: Mapping[Mark, Line], line: Line) -> bool:
+    known = told.get(_mark(line))
+    return known is None or known["recorded_at"] < line["recorded_at"]

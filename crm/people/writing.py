@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from crm import clock, history
 from crm.database import insert_many, new_ids, search_key
 from crm.history import Action, Entry
-from crm.people import organizations, tags
+from crm.people import organizations, tags, withdrawals
 from crm.people.consent import source_of
 from crm.people.merging import COLUMNS, HeldPost, Person
-from crm.people.models import Consent, Contact, EmailAddress, Language, LeaderRole, Post, contact_tag
+from crm.people.models import Consent, ConsentState, Contact, EmailAddress, Language, LeaderRole, Post, contact_tag
 from crm.people.names import order_key
 
 PERSONAL = frozenset(name for name in COLUMNS if Contact.__table__.c[name].info.get("personal"))
@@ -228,6 +228,9 @@ def _write_consents(session: Session, people: list[Person], import_id: int | Non
         for said in person.new_consents
     ]
     insert_many(session, Consent, rows)
+    for row in rows:
+        if row["state"] is ConsentState.REVOKED:
+            withdrawals.note_revocation(session, Consent(**row))
 
 
 def _forget_loaded(session: Session, ids: Collection[int | None]) -> None:

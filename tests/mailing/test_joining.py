@@ -19,7 +19,7 @@ from crm.mailing.segment_rules import parse
 from crm.mailing.sent_in_period import Period
 from crm.people import bulk_actions, consent, contacts, duplicates, imports, notes, privacy_notices, tasks
 from crm.people.duplicate_models import Joining, PairState
-from crm.people.models import BulkKind, Contact, EmailAddress, LeaderSector, Purpose, SuppressionReason
+from crm.people.models import BulkKind, ConsentState, Contact, EmailAddress, LeaderSector, Purpose, SuppressionReason
 from crm.people.schemas import ContactPatch
 from crm.people.taking_in import take_in
 from crm.staff import accounts
@@ -125,6 +125,17 @@ def test_what_one_revokes_while_a_copy_says_so_too_is_still_revoked_after_partin
     revoke(session, pair[0], PURPOSE)
     joining.part(session, done.id)
     assert [why(session, number) for number in pair] == ["unsubscribed", "unsubscribed"]
+
+
+def test_a_batch_that_revokes_over_a_copy_counts_after_parting(session: Session) -> None:
+    granted = {"consents": [PURPOSE]}
+    pair = twins(session, **granted, joined=granted)
+    revoke(session, pair[1], PURPOSE)
+    done = join(session, pair)
+    said = contact_in(1, **TWICE, consents=[consent_in(PURPOSE, state=ConsentState.REVOKED)])
+    assert take_in(session, said).contact_id == pair[0]
+    joining.part(session, done.id)
+    assert why(session, pair[0]) == "unsubscribed"
 
 
 @pytest.mark.parametrize("address", [1, 2])

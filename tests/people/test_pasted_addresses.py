@@ -43,6 +43,20 @@ def test_takes_out_whom_it_says_and_not_who_is_called_nearly_so(session: Session
     assert (read.text, read.written) == (written, "")
 
 
+@pytest.mark.parametrize(
+    "text", ["¿ana@example.org?", "1.'ana@example.org'", "\u2010ana@example.org", "☐ana@example.org", "1.2.ana@example.org"]
+)
+def test_whatever_stands_before_it_the_person_is_found(session: Session, text: str) -> None:
+    take_in_many(session, [contact_in(1, emails=["ana@example.org"])])
+    assert [one.contact_id is not None for one in pasted_addresses.look(session, text, LEFT)] == [True]
+
+
+def test_the_apostrophe_of_word_processors_is_one(session: Session) -> None:
+    take_in_many(session, [contact_in(1, emails=["o'brien@example.org"]), contact_in(2, emails=["brien@example.org"])])
+    (read,) = pasted_addresses.look(session, "‘o’brien@example.org’", LEFT)
+    assert read.text == "o'brien@example.org"
+
+
 def test_signs_around_an_address_are_not_of_it_and_an_apostrophe_is() -> None:
     text = (
         "o'brien@example.org •ana16@example.org –ana22@example.org 1.ana21@example.org correo=ana7@example.org “eva@example.org” "
