@@ -95,6 +95,7 @@ def _page(
     reviewed = campaigns.review(session, campaign, settings_of(request))
     people = campaigns.chosen_people(session, campaign, settings_of(request))
     countries = audience.by_country(session, people)
+    known = [(code, count) for code, count in countries if code]
     context = {
         "campaign": campaign,
         "review": reviewed,
@@ -104,8 +105,9 @@ def _page(
             (reason, reason_words(reason), sends.SKIP_SENTENCES.get(reason, ""), count)
             for reason, count in sorted(reviewed.skipped.items(), key=lambda one: -one[1])
         ],
-        "countries": [(country_name(code) if code else "Sin país conocido", count) for code, count in countries[:COUNTRIES_TOLD]],
-        "more_countries": countries[COUNTRIES_TOLD:],
+        "countries": [(country_name(code), count) for code, count in known[:COUNTRIES_TOLD]],
+        "more_countries": known[COUNTRIES_TOLD:],
+        "without_country": sum(count for code, count in countries if not code),
         "purpose": PURPOSES[campaign.purpose],
         "trials": _trials(session, campaign),
         "links": link_checks.links_of(campaigns.content_of(campaign).variants),
@@ -237,6 +239,9 @@ def order(
     if typed != recipients:
         told = {"numero": f"Usted escribió {typed:,} y lo recibirían {recipients:,}. Revise a quién se escribe."}
         return _page(request, session, campaign, viewer, chosen, wrong=told, typed=numero, status=422)
+    if not otra_vez and _already(session, campaign):
+        told = {"otra_vez": "Esta campaña ya tiene un envío. Marque «Enviarla otra vez» si de verdad debe salir de nuevo."}
+        return _page(request, session, campaign, viewer, chosen, wrong=told, typed=numero, status=409)
     try:
         with session.begin_nested():
             data = SendIn(

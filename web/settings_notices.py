@@ -59,6 +59,7 @@ def _page(
     *,
     wrong: Mapping[str, str] | None = None,
     done: str = "",
+    only_looked: bool = False,
     status: int = 200,
 ) -> Response:
     newest = privacy_notices.newest(session)
@@ -68,6 +69,7 @@ def _page(
         "typed": typed,
         "wrong": wrong or {},
         "done": done,
+        "only_looked": only_looked,
         "may_publish": viewer.may(Right.PRIVACY),
         "most": privacy_notices.TEXT_LENGTH,
     }
@@ -93,7 +95,8 @@ def publish(request: Request, session: SessionOf, viewer: ViewerOf, form: Posted
     except CrmError as error:
         parts = error.parts if isinstance(error, InvalidInput) else [error]
         wrong = {FIELDS.get(part.field or "", "version"): part.sentence for part in parts}
-        return _page(request, session, viewer, typed, wrong=wrong, status=status_of(error))
+        looked = form.get("deed") == "preview"
+        return _page(request, session, viewer, typed, wrong=wrong, only_looked=looked, status=status_of(error))
     return RedirectResponse(f"{HERE}?hecho=publicado", status_code=303)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import time_machine
 from starlette.testclient import TestClient
 
 from crm import clock
@@ -302,6 +303,11 @@ def test_asks_before_it_sends_again_and_refuses_what_was_changed(visit: Visitor,
     assert 'id="otra_vez"' in again.text
     assert order(client, written, otra_vez="si").status_code == 303
     assert order(client, written, version="99", otra_vez="si").status_code == 409
+    assert len(sends_of(database)) == 2
+    with time_machine.travel(clock.now() + timedelta(hours=3)):
+        late = order(client, written)
+        assert late.status_code == 409, "at whatever hour: who got it would get it again"
+        assert "Marque «Enviarla otra vez»" in late.text
     assert len(sends_of(database)) == 2
 
 

@@ -319,6 +319,8 @@ def test_keeps_whom_somebody_wrote_to(visit: Visitor, database: Database, settin
     page = client.get("/importar/1").text
     assert "Se quitarían 0 personas" in page
     assert "Se quedarían 3 a quienes ya se les escribió o están en un envío" in page
+    assert "No hay a quién quitar" in page
+    assert 'action="/importar/1/deshacer"' not in page
 
 
 def test_does_not_undo_after_thirty_days(visit: Visitor, database: Database) -> None:

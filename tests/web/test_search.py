@@ -84,3 +84,15 @@ def test_shows_every_page_of_the_manual_with_links_that_lead_somewhere(visit: Vi
 def test_the_manual_speaks_of_no_pages_that_are_not_there() -> None:
     for path in MANUAL.glob("*.md"):
         assert manual_page(path.stem)[0], path.name
+
+
+def test_the_help_of_a_page_speaks_of_that_page(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    for path, name in (
+        ("/campanas/enviado", "respuestas"),
+        ("/exportar?todas=1", "respuestas"),
+        ("/regularizar", "bajas"),
+        ("/lotes", "tareas"),
+        ("/contactos", "personas"),
+    ):
+        assert f'id="open-help" href="/ayuda/{name}"' in client.get(path).text, path

@@ -38,7 +38,9 @@ def test_a_version_is_looked_at_before_it_is_published(visit: Visitor, anybody: 
     assert "Dos &lt;b&gt;partes&lt;/b&gt;." in shown.text
     assert anybody.get("/p/aviso/2027-1").status_code == 404
     assert "No hay aviso de privacidad en vigor" in privacy.get(HERE).text
-    assert privacy.post(HERE, data=told(simplificado="", deed="preview") | csrf_of(privacy)).status_code == 422
+    wrong = privacy.post(HERE, data=told(simplificado="", deed="preview") | csrf_of(privacy))
+    assert wrong.status_code == 422
+    assert "nada se publicó" in wrong.text
 
 
 def test_what_is_wrong_comes_back_with_all_that_was_typed(visit: Visitor) -> None:
