@@ -120,9 +120,10 @@ def _shown_values(rows: Sequence[Row], place: int) -> Iterator[str]:
 
 
 def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
-    """The newest import before this one, taken in from a file with the same headers: the same office sends its list again."""
+    """The newest import before this one that a person confirmed on a page, of a file with the same headers: the same office sends
+    its list again. What was read by command, as its headers tell, says nothing of how a person would read it."""
     before = sa.select(Import.id, Import.headers).where(
-        Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None)
+        Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None), Import.ordered_by_id.is_not(None)
     )
     if not any(headers):
         return None  # lists without titles are all alike

@@ -415,6 +415,10 @@ def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, data
     client = visit(Role.COORDINATION)
     body = b"Quien;Donde;Correo\nAna;Chicago;ana@example.org\n"
     taken(client, database, body, **{"column.0": "full_name", "column.1": "city", "rule.1": "replace"})
+    by_command = body.replace(b"ana@", b"zoe@")
+    with database.session() as session:
+        begun_one = imports.begin(session, by_command, "por-comando.csv")
+    imports.run(database, begun_one.id, by_command)
     again = upload(client, body.replace(b"ana@", b"eva@").replace(b"Ana", b"Eva"), "otra.csv").text
     assert "se leen como entonces" in again
     assert fields_of(again)["column.1"] == "city"
