@@ -21,7 +21,7 @@ from crm.outreach import materials
 from crm.people import exports
 from crm.people.contacts import visible
 from crm.people.exports import Format
-from crm.people.models import Contact, Language, Purpose
+from crm.people.models import Contact, Language, Purpose, kept_id
 from crm.staff.rights import Right
 from web.asked import address, text_of, whole_number
 from web.bulk_actions import Chosen
@@ -111,8 +111,8 @@ class View:
     @classmethod
     def _of_send(cls, session: Session, number: int, query: QueryParams) -> "View":
         send = sends.get(session, number)
-        person = sa.func.coalesce(Contact.merged_into_id, Contact.id)
-        mine = sa.select(person).join_from(Delivery, Contact, Contact.id == Delivery.contact_id).where(Delivery.send_id == number)
+        received = sa.select(kept_id()).join_from(Delivery, Contact, Contact.id == Delivery.contact_id)
+        mine = received.where(Delivery.send_id == number)
         words = [f"Envío {number}"]
         state, reason = query.get("estado", ""), query.get("motivo", "")
         if state in set(DeliveryState):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 import sqlalchemy as sa
@@ -47,7 +47,7 @@ def days() -> Period:
 
 def befell(what: Lately) -> sa.ColumnElement[bool]:
     """Whether something befell a `Contact` in these days."""
-    since: datetime = days().begins
+    since = days().begins
     if what is Lately.ENTERED:
         return Contact.created_at >= since
     told = sa.select(EmailAddress.contact_id).join(Suppression, Suppression.address_hash == EmailAddress.suppression_hash)

@@ -18,7 +18,7 @@ from crm.mailing.deliveries import DECIDED
 from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, SendState
 from crm.mailing.schemas import Audience, CampaignIn, TextBlock, VariantIn
 from crm.people import consent
-from crm.people.models import Contact, Language
+from crm.people.models import Contact, Language, kept_id
 
 TAKEN_AS_SENT = "taken_as_sent"
 """Reason of a mail that is called sent because a person said so, not the server."""
@@ -115,7 +115,7 @@ def _note(session: Session, send_id: int, event: str, why: str, people: int) -> 
 def _got_otherwise(send_id: int) -> sa.ColumnElement[bool]:
     """Whether the person of a delivery has another record, joined with this one, that was sent the same, or is still to be."""
     mine, theirs, other = aliased(Contact), aliased(Contact), aliased(Delivery)
-    of_person = sa.func.coalesce(mine.merged_into_id, mine.id) == sa.func.coalesce(theirs.merged_into_id, theirs.id)
+    of_person = kept_id(mine) == kept_id(theirs)
     joined = sa.or_(mine.merged_into_id.is_not(None), theirs.merged_into_id.is_not(None))
     states = (DeliveryState.SENT, DeliveryState.IN_DOUBT, DeliveryState.PENDING, DeliveryState.DEFERRED, DeliveryState.SENDING)
     found = (

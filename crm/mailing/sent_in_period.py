@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from crm import clock
 from crm.mailing.compiling import in_words
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SkipReason
-from crm.people.models import Contact, Language, Purpose
+from crm.people.models import Contact, Language, Purpose, kept_id
 
 LEAST = 5
 """Fewer people than this are not told to who may not see people: a cell of three names them nearly (k-anonymity, k = 5)."""
@@ -143,7 +143,7 @@ def _countries(session: Session, ids: Sequence[int]) -> dict[int, int]:
 def reached(period: Period) -> sa.Select[int]:
     """The ids of the different people whose mail of a send of the period the server accepted; records that were joined are one."""
     return (
-        sa.select(sa.func.coalesce(Contact.merged_into_id, Contact.id))
+        sa.select(kept_id())
         .select_from(Delivery)
         .join(Contact, Contact.id == Delivery.contact_id)
         .join(Send, Send.id == Delivery.send_id)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 
 from crm.mailing.campaigns import materials_of
 from crm.mailing.models import Campaign, Delivery, DeliveryState, Send, SendContent, SendState, content_material
-from crm.people.models import Contact
+from crm.people.models import Contact, kept_id
 
 MOST = 2_000
 """Newest campaigns that are looked through: years of work, and still a few milliseconds."""
@@ -62,7 +62,7 @@ def _received(material_id: int) -> sa.Select[int]:
         SendContent.shown == Delivery.shown,
     )
     return (
-        sa.select(sa.func.coalesce(Contact.merged_into_id, Contact.id).label("person"))
+        sa.select(kept_id().label("person"))
         .select_from(Delivery)
         .join(SendContent, theirs)
         .join(content_material, content_material.c.content_id == SendContent.id)

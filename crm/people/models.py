@@ -163,6 +163,11 @@ def visible() -> sa.ColumnElement[bool]:
     return sa.and_(Contact.blocked_at.is_(None), Contact.merged_into_id.is_(None))
 
 
+def kept_id(contact: Any = Contact) -> sa.ColumnElement[int]:
+    """The id of a record, or of the one that it was joined into: whoever counts people counts these."""
+    return sa.func.coalesce(contact.merged_into_id, contact.id)
+
+
 def unblocked() -> sa.ColumnElement[bool]:
     """Records whose data may be told, those joined into another too: what they received is told by their name."""
     return Contact.blocked_at.is_(None)

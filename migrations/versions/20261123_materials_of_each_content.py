@@ -62,9 +62,10 @@ def downgrade() -> None:
 
 def _carried() -> Iterator[tuple[int, int]]:
     """Which contents of the sends so far carry which of their materials. One mail at a time: each may have megabytes."""
+    known = set(op.get_bind().scalars(sa.select(MATERIAL.c.id)))
     for send_id, ids in op.get_bind().execute(sa.select(SEND.c.id, SEND.c.materials)).all():
         contents = op.get_bind().scalars(sa.select(CONTENT.c.id).where(CONTENT.c.send_id == send_id)).all() if ids else []
-        for material_id in set(ids):
+        for material_id in known & set(ids):
             found = [content_id for content_id in contents if _is_in(material_id, content_id)]
             # Where nothing proves which, they stay where they were told until now: in all.
             yield from ((content_id, material_id) for content_id in found or contents)
@@ -72,9 +73,7 @@ def _carried() -> Iterator[tuple[int, int]]:
 
 def _is_in(material_id: int, content_id: int) -> bool:
     """Whether a mail carries the very bytes of a material, or, of one without a file, names it by its link or title."""
-    material = op.get_bind().execute(sa.select(MATERIAL).where(MATERIAL.c.id == material_id)).first()
-    if material is None:
-        return False
+    material = op.get_bind().execute(sa.select(MATERIAL).where(MATERIAL.c.id == material_id)).one()
     body = _body(content_id)
     digests = {material.file_sha256, material.mail_sha256, material.thumbnail_sha256} - {None}
     for digest in digests:
