@@ -641,6 +641,8 @@ def test_what_was_revoked_again_is_told_the_journal(settings: Settings, kept: Pa
         b'{"what":"block","address_hash":"\\ud800","recorded_at":"2026-11-20T10:00:00+00:00"}',
         b'{"what":"revocation","address_hash":null,"recorded_at":"2026-11-20T10:00:00+00:00"}',
         b'{"what":7}',
+        b'{"address_hash":"%064d","key_fingerprint":"x","reason":"unsubscribed","happened_on":"2026-11-20",'
+        b'"recorded_at":"2026-11-20T10:00:00"}' % 1,
     ],
 )
 def test_an_odd_line_of_the_journal_is_passed_over(settings: Settings, kept: Path, line: bytes) -> None:

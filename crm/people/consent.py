@@ -78,21 +78,17 @@ def source_of(session: Session) -> str:
 # --- conditions over Contact --------------------------------------------------------------------------------------------------
 
 
-def _standing(contact_id: sa.ColumnElement[int], purpose: Purpose, channel: Channel) -> sa.ScalarSelect[ConsentState]:
-    """The last word of a person on a purpose and channel, or NULL."""
+def standing(purpose: Purpose, channel: Channel = Channel.EMAIL) -> sa.ScalarSelect[ConsentState]:
+    """The last word of a `Contact` on a purpose and channel, or NULL, for a statement that reads Contact."""
+    person = Contact.__table__.c.id
     return (
         sa.select(Consent.state)
-        .where(Consent.contact_id == contact_id, Consent.purpose == purpose, Consent.channel == channel)
+        .where(Consent.contact_id == person, Consent.purpose == purpose, Consent.channel == channel)
         .order_by(Consent.id.desc())
         .limit(1)
         .correlate_except(Consent)
         .scalar_subquery()
     )
-
-
-def standing(purpose: Purpose, channel: Channel = Channel.EMAIL) -> sa.ScalarSelect[ConsentState]:
-    """The last word of a `Contact` on a purpose and channel, or NULL, for a statement that reads Contact."""
-    return _standing(Contact.__table__.c.id, purpose, channel)
 
 
 def preferred_address() -> sa.ScalarSelect[int]:

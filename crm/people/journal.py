@@ -5,8 +5,9 @@ A line holds keyed hashes, kinds and dates: nobody's name or address. What the k
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 log = structlog.get_logger(__name__)
+
+Line = dict[str, Any]
+Mark = tuple[str, ...]
+"""What a line speaks of."""
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def write_after_commit(session: Session, row: dict[str, Any]) -> None:
@@ -79,8 +85,39 @@ def _plain(value: date | datetime) -> str:
     return value.isoformat()
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
-    """What each line tells. One that was cut is passed over: what it told is in the database, or was undone."""
+# --- reading it --------------------------------------------------------------------------------------------------------------
+
+
+def last_words(path: Path, read: Callable[[Line, Mapping[str, Any]], tuple[Mark, Line] | None]) -> dict[Mark, Line]:
+    """The last line of each mark, by the instant that it tells: a line that waited for the disk comes late. Of two of one instant
+    the one that is not ``lifted`` stands. ``read`` is given what every line has and the line whole, and answers what it speaks of
+    and says; None for a line of another kind. What no product wrote is passed over."""
+    last: dict[Mark, Line] = {}
+    for number, raw in _lines(path):
+        try:
+            told = read(_whose(raw), raw)
+        except (ValueError, LookupError, TypeError, OverflowError):
+            log.error("journal_line_unreadable", line=number)
+            continue
+        if told is None:
+            continue
+        mark, line = told
+        before = last.get(mark)
+        if before is None or (line["recorded_at"], not line["lifted"]) >= (before["recorded_at"], not before["lifted"]):
+            last[mark] = line
+    return last
+
+
+def _whose(raw: Mapping[str, Any]) -> Line:
+    """What every line has: of whom it is, since when it holds, and whether it takes an earlier one back."""
+    since = datetime.fromisoformat(raw["recorded_at"])
+    if since.tzinfo is None or not _HASH.fullmatch(raw["address_hash"]):
+        raise ValueError("not a line of ours")
+    return {"address_hash": raw["address_hash"], "recorded_at": since.astimezone(UTC), "lifted": raw.get("lifted") is True}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and words of each line. One that was cut is passed over: what it told is in the database, or was undone."""
     if not path.exists():
         return
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
@@ -89,6 +126,6 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             line = None
         if isinstance(line, dict):
-            yield line
+            yield number, line
         else:
             log.error("journal_line_unreadable", line=number)

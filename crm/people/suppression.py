@@ -3,13 +3,11 @@
 Each one is also a line of a journal outside the database, so that restoring an older backup forgets nobody who left.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.orm import Session
 
 from crm import clock, history
@@ -17,9 +15,8 @@ from crm.database import JOURNAL_FILE, insert_new, keys_of
 from crm.errors import Conflict, InvalidInput, Unavailable
 from crm.people import journal
 from crm.people.addresses import address_key
+from crm.people.journal import Line, Mark
 from crm.people.models import Channel, Consent, ConsentState, EmailAddress, Suppression, SuppressionLift, SuppressionReason
-
-log = structlog.get_logger(__name__)
 
 LEFT = (SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED, SuppressionReason.ERASED)
 """The person left, by own will or by law: none of their addresses is written to. A bounce judges one address only."""
@@ -164,8 +161,8 @@ _LINE = ("address_hash", "key_fingerprint", "reason", "happened_on", "recorded_a
 
 def reconcile_journal(session: Session) -> int:
     """Make database and journal remember the same, at every start: returns how many the database had forgotten."""
-    taken = take_journal(session)
-    told = _last_words(session.info["journal"])
+    told = _last_words(session)
+    taken = _take(session, told)
     columns = [Suppression.__table__.c[name] for name in _LINE]
     stored = [dict(row) for row in session.execute(sa.select(*columns).order_by(Suppression.id)).mappings()]
     session.info["journal_unwritten"].extend(row for row in stored if not _stands(told.get((row["address_hash"], row["reason"]))))
@@ -175,19 +172,18 @@ def reconcile_journal(session: Session) -> int:
 
 def journal_differences(session: Session) -> tuple[int, int]:
     """How many suppressions the journal knows and the database does not, and the other way round. Changes nothing."""
-    told = {mark for mark, line in _last_words(session.info["journal"]).items() if _stands(line)}
+    told = {mark for mark, line in _last_words(session).items() if _stands(line)}
     rows = session.execute(sa.select(Suppression.address_hash, Suppression.reason))
     stored = {(row.address_hash, row.reason) for row in rows}
     lifted = {row[0] for row in session.execute(sa.select(SuppressionLift.address_hash))}
     return len({mark for mark in told - stored if mark[0] not in lifted}), len(stored - told)
 
 
-def take_journal(session: Session) -> int:
+def _take(session: Session, told: Mapping[Mark, Line]) -> int:
     """Make the database remember what the journal does (after restoring an older backup): bounces that were lifted are lifted
     again. Returns how many suppressions were added."""
     columns = (Suppression.address_hash, Suppression.reason, Suppression.recorded_at)
     stored = {(row.address_hash, row.reason): row.recorded_at for row in session.execute(sa.select(*columns))}
-    told = _last_words(session.info["journal"])
     for mark, line in told.items():
         if line["lifted"] and mark in stored and stored[mark] < line["recorded_at"]:
             session.execute(sa.delete(Suppression).where(Suppression.address_hash == mark[0], Suppression.reason == mark[1]))
@@ -199,43 +195,26 @@ def take_journal(session: Session) -> int:
     return len(rows)
 
 
-def _was_lifted(line: dict[str, Any], lifted: dict[str, datetime]) -> bool:
+def _was_lifted(line: Line, lifted: dict[str, datetime]) -> bool:
     """Whether a bounce was lifted after this line was written, perhaps on another machine with a journal of its own."""
     since = lifted.get(line["address_hash"])
     return line["reason"] not in LEFT and since is not None and since >= line["recorded_at"]
 
 
-def _stands(line: dict[str, Any] | None) -> bool:
+def _stands(line: Line | None) -> bool:
     return line is not None and not line["lifted"]
 
 
-def _last_words(path: Path) -> dict[tuple[str, SuppressionReason], dict[str, Any]]:
-    """The last line of each address and reason, by the instant that it tells: a line that waited for the disk comes late.
-    Of two of one instant the suppression stands."""
-    last: dict[tuple[str, SuppressionReason], dict[str, Any]] = {}
-    for line in _lines(path):
-        mark = line["address_hash"], line["reason"]
-        before = last.get(mark)
-        if before is None or (line["recorded_at"], not line["lifted"]) >= (before["recorded_at"], not before["lifted"]):
-            last[mark] = line
-    return last
+def _last_words(session: Session) -> dict[Mark, Line]:
+    """The last line of each address and reason, and the bounces that were ``lifted``."""
+    return journal.last_words(session.info["journal"], _read)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The suppressions of a journal, and the bounces that were ``lifted``."""
-    for line in journal.lines(path):
-        if "what" in line:  # another kind of line: see `withdrawals`
-            continue
-        try:
-            told = {
-                "address_hash": str(line["address_hash"]),
-                "key_fingerprint": str(line["key_fingerprint"]),
-                "reason": SuppressionReason(line["reason"]),
-                "happened_on": date.fromisoformat(line["happened_on"]),
-                "recorded_at": datetime.fromisoformat(line["recorded_at"]),
-                "lifted": line.get("lifted") is True and line["reason"] == SuppressionReason.BOUNCED,
-            }
-        except (ValueError, LookupError, TypeError):
-            log.error("journal_line_unreadable", reason=str(line.get("reason"))[:40])
-        else:
-            yield told
+def _read(line: Line, raw: Mapping[str, Any]) -> tuple[Mark, Line] | None:
+    if "what" in raw:  # another kind of line: see `withdrawals`
+        return None
+    reason = SuppressionReason(raw["reason"])
+    line |= {"key_fingerprint": str(raw["key_fingerprint"]), "reason": reason}
+    line |= {"happened_on": date.fromisoformat(raw["happened_on"])}
+    line["lifted"] = line["lifted"] and reason is SuppressionReason.BOUNCED  # whoever left stays out, whatever a line says
+    return (line["address_hash"], reason.value), line

@@ -4,22 +4,19 @@ Both are rows of the database, and lines of the journal by the keyed hash of eac
 had the address when it was written, so that an address that changed hands brings nothing to its new owner.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy.orm import Session, aliased
 
 from crm import clock, history
 from crm.database import keys_of
 from crm.history import Change
 from crm.people import journal
-from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Purpose
-
-log = structlog.get_logger(__name__)
+from crm.people.journal import Line, Mark
+from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Purpose, kept_id
 
 COPIED = "joining"
 """Source of what was copied from a record that was joined: it goes when the two are parted, so it never stands in for what the
@@ -29,12 +26,7 @@ SOURCE = "journal"
 EVIDENCE = "Recuperada del registro de bajas después de restaurar un respaldo."
 WHY = "Recuperado del registro de bajas"
 _AT_ONCE = 500
-_HASH = re.compile(r"[0-9a-f]{64}")
-
 T = TypeVar("T")
-Line = dict[str, Any]
-Mark = tuple[str, ...]
-"""What a line speaks of: its kind and the hash, and of a revocation the purpose and channel."""
 
 
 # --- telling it ------------------------------------------------------------------------------------------------------------
@@ -92,35 +84,20 @@ def tell(session: Session) -> None:
 
 
 def _last_words(session: Session) -> dict[Mark, Line]:
-    """The last line of each block and revocation, by the instant that it tells; of two of one instant the block stands."""
-    last: dict[Mark, Line] = {}
-    for raw in journal.lines(session.info["journal"]):
-        if "what" not in raw:
-            continue  # a suppression
-        try:
-            line = _read(raw)
-        except (ValueError, LookupError, TypeError, OverflowError):
-            log.error("journal_line_unreadable", what=str(raw["what"])[:40])
-            continue
-        mark = _mark(line)
-        before = last.get(mark)
-        if before is None or (line["recorded_at"], not line["lifted"]) >= (before["recorded_at"], not before["lifted"]):
-            last[mark] = line
-    return last
+    """The last line of each block and revocation."""
+    return journal.last_words(session.info["journal"], _read)
 
 
-def _read(raw: Mapping[str, Any]) -> Line:
-    recorded_at = datetime.fromisoformat(raw["recorded_at"])
-    if recorded_at.tzinfo is None or not _HASH.fullmatch(raw["address_hash"]):
-        raise ValueError("not a line of ours")
-    line: Line = {"what": raw["what"], "address_hash": raw["address_hash"], "lifted": raw.get("lifted") is True}
-    line["recorded_at"] = recorded_at.astimezone(UTC)
-    if line["what"] == "revocation":
-        line |= {"purpose": Purpose(raw["purpose"]), "channel": Channel(raw["channel"])}
+def _read(line: Line, raw: Mapping[str, Any]) -> tuple[Mark, Line] | None:
+    what = raw.get("what")
+    if what == "block":
+        line["what"] = what
+    elif what == "revocation":
+        line |= {"what": what, "purpose": Purpose(raw["purpose"]), "channel": Channel(raw["channel"])}
         line["happened_on"] = date.fromisoformat(raw["happened_on"])
-    elif line["what"] != "block":
-        raise ValueError(line["what"])
-    return line
+    else:
+        return None
+    return _mark(line), line
 
 
 def _mark(line: Line) -> Mark:
@@ -191,7 +168,7 @@ def _take_revocations(session: Session, told: Mapping[Mark, Line]) -> int:
 
 def _said(session: Session, people: Sequence[int]) -> dict[tuple[int, Purpose, Channel], tuple[ConsentState | None, datetime]]:
     """The last word of some people on each purpose and channel, and when it was recorded."""
-    person = sa.func.coalesce(Contact.merged_into_id, Contact.id)  # what a record that was joined said, the person said
+    person = kept_id()  # what a record that was joined said, the person said
     columns = (person, Consent.purpose, Consent.channel, Consent.state, Consent.recorded_at)
     asked = sa.select(*columns).join_from(Consent, Contact, Contact.id == Consent.contact_id)
     return {

@@ -273,8 +273,8 @@ def test_restored_database_learns_from_the_journal_who_left(database: Database, 
     with database.session() as session:
         session.execute(sa.delete(Suppression))
         session.execute(sa.delete(Consent).where(Consent.state == ConsentState.REVOKED))
-        assert suppression.take_journal(session) == 1
-        assert suppression.take_journal(session) == 0
+        assert suppression.reconcile_journal(session) == 1
+        assert suppression.reconcile_journal(session) == 0
         assert skip(session, session.scalars(sa.select(Contact.id)).one()) == "unsubscribed"
 
 
@@ -378,7 +378,7 @@ def test_a_mailbox_that_bounces_again_after_a_lift_stays_suppressed(database: Da
     assert len(lines(settings)) == 3
     with database.session() as session:
         session.execute(sa.delete(Suppression))
-        assert suppression.take_journal(session) == 1
+        assert suppression.reconcile_journal(session) == 1
 
 
 @pytest.mark.parametrize("reason", [UNSUBSCRIBED, COMPLAINED, ERASED])
@@ -409,4 +409,4 @@ def test_a_journal_lifts_no_reason_but_a_bounce(database: Database, settings: Se
     path.write_text(path.read_text() + json.dumps(forged) + "\n")
     with database.session() as session:
         session.execute(sa.delete(Suppression))
-        assert suppression.take_journal(session) == 1
+        assert suppression.reconcile_journal(session) == 1
