@@ -419,6 +419,7 @@ def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, data
     with database.session() as session:
         begun_one = imports.begin(session, by_command, "por-comando.csv")
     imports.run(database, begun_one.id, by_command)
+    assert "No tienen un segmento propio" in client.get(f"/importar/{begun_one.id}").text
     again = upload(client, body.replace(b"ana@", b"eva@").replace(b"Ana", b"Eva"), "otra.csv").text
     assert "se leen como entonces" in again
     assert fields_of(again)["column.1"] == "city"
