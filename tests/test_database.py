@@ -4,6 +4,7 @@ from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import hypothesis
@@ -16,15 +17,18 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from crm import backup, clock, copies, files, history
+from crm.config import Settings
 from crm.database import Base, Database, contains, keyset_page, make_engine, make_job_engine, search_key, sort_key
 from crm.errors import InvalidInput
 from crm.kept import KEPT_MOST, kept
 from crm.mailing import models as mailing
+from crm.mailing.models import Attempt, Delivery, DeliveryState
 from crm.outreach import models as outreach
 from crm.people import models as people
-from crm.people.models import Tag
+from crm.people.models import Language, Tag
 from crm.staff import models as staff
 from tests.conftest import ROOT, Server, migrate
+from tests.mailing.factories import begun
 
 ALL = (backup, copies, files, history, staff, people, outreach, mailing)
 
@@ -48,6 +52,30 @@ def test_migrations_go_down_and_up_again(server: Server, template: str, worker: 
     engine.dispose()
     migrate(url)
     server.drop(f"crm_down_{worker}")
+
+
+def test_a_ledger_with_attempts_goes_down_and_up_again_whole(database: Database, settings: Settings, database_url: str) -> None:
+    """On SQLite a table that others refer to is made anew."""
+
+    def rows() -> list[Any]:
+        with database.session(write=False) as session:
+            tried = sa.select(Attempt.id, Delivery.contact_id, Delivery.address_hash).join(
+                Delivery, Delivery.id == Attempt.delivery_id
+            )
+            return list(session.execute(tried.order_by(Attempt.id)))
+
+    with database.session() as session:
+        send = begun(session, settings, 3)
+        for delivery in session.scalars(sa.select(Delivery)):
+            session.add(Attempt(delivery_id=delivery.id, at=clock.now(), state=DeliveryState.DEFERRED))
+    before = rows()
+    migrate(database_url, "0014", down=True)
+    migrate(database_url)
+    assert len(before) == 3
+    assert rows() == before
+    with pytest.raises(sa.exc.IntegrityError), database.session() as session:
+        again = Delivery(send_id=send.id, contact_id=before[0][1], language=Language.SPANISH, due_at=clock.now())
+        session.add(again)
 
 
 def test_every_text_column_says_whether_it_is_personal() -> None:

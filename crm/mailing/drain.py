@@ -123,6 +123,10 @@ class Drain:
     """The run has ended; a line that did not hear of its end, because its own work ended at that moment, sees it here."""
     resting: bool = False
     accepted: int = 0
+    idled: float = 0.0
+    """Seconds, on the loop's clock, in which every connection waited for the ledger."""
+    idle_since: float | None = None
+    """When the last of the connections ran out of mails."""
 
     @property
     def over(self) -> bool:
@@ -130,6 +134,8 @@ class Drain:
 
     def permit(self, claimed: Sequence[Claimed], since: datetime) -> None:
         """Build what was claimed, all at once: between the words of an exchange each mail takes twice the time (measured)."""
+        if claimed and self.idle_since is not None:
+            self.idled, self.idle_since = self.idled + asyncio.get_running_loop().time() - self.idle_since, None
         for one in claimed:
             try:
                 content = _build(self, one, since)
@@ -171,6 +177,8 @@ class Drain:
 
     def rests(self, exchange: Exchange[Mail]) -> None:
         self.idle.append(exchange)
+        if len(self.idle) == self.connected:
+            self.idle_since = asyncio.get_running_loop().time()
         self.wake.set()
 
 

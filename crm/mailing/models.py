@@ -350,10 +350,10 @@ class Delivery(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     send_id: Mapped[int] = mapped_column(sa.ForeignKey("send.id"))
-    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id"), index=True)
+    contact_id: Mapped[int] = mapped_column(sa.ForeignKey("contact.id"))
     address: Mapped[str | None] = mapped_column(sa.String(254), info=personal(Personal.CONTACT))
     """None only when the person has no address (skipped)."""
-    address_hash: Mapped[str | None] = mapped_column(sa.String(64), index=True, info=PLAIN)
+    address_hash: Mapped[str | None] = mapped_column(sa.String(64), info=PLAIN)
     language: Mapped[Language] = mapped_column(choice(Language), info=PLAIN)
     shown: Mapped[int] = mapped_column(default=0)
     """Which blocks for a part of the audience it holds: a bit for each rule of ``only_for`` in `Send.rule`, by its place."""
@@ -375,8 +375,9 @@ class Delivery(Base):
     outcome_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (
-        sa.UniqueConstraint("send_id", "contact_id"),
-        sa.UniqueConstraint("send_id", "address_hash"),
+        # The send last, so that each also finds what somebody got: PostgreSQL writes every index anew whenever a row moves.
+        sa.UniqueConstraint("contact_id", "send_id"),
+        sa.UniqueConstraint("address_hash", "send_id"),
         sa.Index("ix_delivery_send_id_state", "send_id", "state"),
         sa.Index("ix_delivery_open", "send_id", "due_at", "id", sqlite_where=sa.text(_OPEN), postgresql_where=sa.text(_OPEN)),
         sa.Index("ix_delivery_held", "token", sqlite_where=sa.text(_HELD), postgresql_where=sa.text(_HELD)),

@@ -58,7 +58,7 @@ class Rounds:
     async def go(self, lines: Sequence[asyncio.Task[None]]) -> None:
         """Until all is told and nothing is due."""
         work, loop = self.work, asyncio.get_running_loop()
-        since, told = loop.time(), 0
+        since, told = loop.time(), 0  # on a clock that stands still while the connections wait for the ledger
         while True:
             room = await self._room()
             if not work.answers and not room:
@@ -68,12 +68,13 @@ class Rounds:
                 await self._doze(0.25)
                 continue
             await self._round(room)
+            now = loop.time() - work.idled
             if not work.accepted:
-                since = loop.time()  # how long the first answer takes tells nothing of the rate
-            if (passed := loop.time() - since) > WINDOW_SECONDS / 4:
+                since = now  # how long the first answer takes tells nothing of the rate
+            if (passed := now - since) > WINDOW_SECONDS / 4:
                 rate = (work.accepted - told) / passed
                 self.rate = (self.rate + rate) / 2 if self.rate else rate
-                since, told = loop.time(), work.accepted
+                since, told = now, work.accepted
             work.enough = self._window // 2
             if not work.idle and self._can_wait:  # let many mails share the next commit
                 await self._doze(WINDOW_SECONDS / 2)
