@@ -220,6 +220,7 @@ SENTENCES: dict[str, str] = {
     "su archivo en uno de esos formatos.",
     "sheet_not_what_it_says": "El archivo no es la hoja de cálculo que dice su nombre. Ábralo en su programa y guárdelo de nuevo.",
     "sheet_encoding_unknown": "No pudimos leer las letras del archivo. Guárdelo como «CSV UTF-8» y súbalo de nuevo.",
+    "sheet_encoding_differs": "Así no se pueden leer las letras de todo el archivo. Elija otra forma de leerlas.",
     "sheet_malformed": "La fila {row} del archivo tiene comillas que no cierran. Corríjala o guarde de nuevo el archivo.",
     "sheet_cell_too_long": "La fila {row} del archivo tiene una celda de más de {limit} KB, o comillas que no cierran. Corríjala.",
     "sheet_unpacks_too_large": "El archivo ocupa más de {limit} MB al abrirse. Guarde solo la hoja de la lista, como CSV.",

@@ -18,6 +18,7 @@ from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
 from crm.people import duplicates, imports, mending, uploads
 from crm.people.columns import MANY, limit_of
+from crm.people.delimited import ENCODINGS
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.people.workbooks import SHEET_COLUMNS
@@ -26,7 +27,7 @@ from web.asked import number_of, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.errors import status_of
 from web.pages import attached, is_fragment, page
-from web.words import CONSENTED, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES, RULES
+from web.words import CONSENTED, ENCODING_WORDS, IMPORT_FIELDS, IMPORT_STATES, PURPOSES, ROW_STATUSES, RULES
 
 IMPORTS_MOST = 20
 ROWS_MOST = 100
@@ -144,6 +145,7 @@ def _read(form: FormData, started: Import) -> Typed:
             kept if kept is not None or not is_as_shown else started.chosen,
             header,
             rules if set(rules.values()) != {"fill"} else {},
+            _encoding(form, "told_encoding"),
         ),
         is_stated=text_of(form, "basis") == "stated",
         purposes=tuple(name for name in form.getlist("purposes") if isinstance(name, str) and name in set(Purpose)),
@@ -151,6 +153,11 @@ def _read(form: FormData, started: Import) -> Typed:
         agreed_on=text_of(form, "agreed_on"),
         notice_version=text_of(form, "notice_version")[:40],
     )
+
+
+def _encoding(form: FormData, name: str) -> str | None:
+    told = text_of(form, name)
+    return told if told in ENCODINGS else None
 
 
 @router.get("/importar/{import_id}")
@@ -174,14 +181,20 @@ def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted)
             uploads.give_up(session, import_id)
             return RedirectResponse("/importar", status_code=303)
         typed = _read(form, started)
+        told = _encoding(form, "encoding")
+        if told is not None and told != text_of(form, "shown_encoding"):
+            try:
+                typed = replace(typed, layout=uploads.read_otherwise(session, started, typed.layout, told))
+            except InvalidInput as error:
+                return _form(request, session, started, replace(typed, problems={"encoding": error.sentence}), status=422)
         if deed == "sheet":
             return _form(request, session, started, typed)
         try:
             was_checked = started.checked is not None
             started = uploads.describe(session, import_id, typed.layout, typed.basis())
         except InvalidInput as error:
-            told = replace(typed, problems={error.field or "": error.sentence})
-            return _form(request, session, started, told, status=422)
+            wrong = replace(typed, problems={error.field or "": error.sentence})
+            return _form(request, session, started, wrong, status=422)
         if deed == "import" and was_checked and started.checked is not None:
             uploads.confirm(session, import_id, viewer.account_id)
             return RedirectResponse(f"/importar/{import_id}", status_code=303)
@@ -208,8 +221,8 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
     look = uploads.look(session, started, typed.layout)
     headers = look.header[1]
     like = uploads.earlier_like(session, started, headers)
-    chosen = typed.layout.chosen if typed.layout.chosen is not None else like.chosen if like else None
-    fields = list(chosen if chosen is not None else look.guessed)
+    chosen = typed.layout.chosen
+    fields = list(chosen) if chosen is not None else uploads.proposed(session, started, look)
     fields += [None] * (len(headers) - len(fields))
     problems = dict(typed.problems)
     if look.problem is not None and "file" not in problems:
@@ -224,6 +237,7 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "like": like,
         "fields": IMPORT_FIELDS,
         "rules": RULES,
+        "encodings": ENCODING_WORDS,
         "many": MANY,
         "purposes": [(purpose.value, words) for purpose, words in CONSENTED.items()],
         "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),

@@ -86,6 +86,15 @@ ROW_STATUSES = {
     RowStatus.REFUSED: ("No entran", "No entra", "bad"),
 }
 """What becomes of a row, as a heading and of one row, and its colour."""
+ENCODING_WORDS = {
+    "utf-8": "UTF-8",
+    "cp1252": "Windows (cp1252)",
+    "latin-1": "Latin-1 (ISO 8859-1)",
+    "cp850": "DOS (cp850)",
+    "mac-roman": "Mac antigua (Mac Roman)",
+    "utf-16": "UTF-16 («Texto Unicode» de Excel)",
+}
+"""How the letters of a text may be read, by `delimited.ENCODINGS`."""
 IMPORT_FIELDS = {
     "full_name": "Nombre completo",
     "surnames_first": "Nombre completo, apellidos primero",

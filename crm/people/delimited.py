@@ -1,4 +1,5 @@
-"""Text files of rows: their encoding and delimiter learnt from their bytes, their rows read in constant memory."""
+"""Text files of rows: their encoding and delimiter learnt from their bytes or told by a person; their rows read in constant
+memory."""
 
 import csv
 import hashlib
@@ -13,6 +14,19 @@ from crm.errors import CrmError, InvalidInput, TooLarge
 from crm.people.columns import fields_named, header_at
 from crm.people.workbooks import SHEET_COLUMNS
 
+ENCODINGS = {
+    "utf-8": "utf-8-sig",
+    "cp1252": "cp1252",
+    "latin-1": "latin-1",
+    "cp850": "cp850",
+    "mac-roman": "mac-roman",
+    "utf-16": "utf-16",
+}
+"""What a person may say of the letters of a file, and the codec that reads them so."""
+CERTAIN = frozenset({"utf-8", "utf-16"})
+"""Those that the bytes themselves prove; of the others they only make one likely."""
+READS_ANYTHING = "latin-1"
+"""A letter for each byte: so a file can be looked at of which the bytes tell nothing."""
 _CHUNK = 2**20
 _SNIFFED_BYTES = 2**16
 _SNIFFED_ROWS = 50
@@ -31,32 +45,68 @@ _LIMIT_OF_CSV = "field larger than field limit"
 """How the reader of the standard library says that a cell is over `csv.field_size_limit`."""
 
 
-def recognise(file: IO[bytes], start: bytes) -> tuple[str, str, str]:
-    """Encoding, delimiter and SHA-256 of a text file that begins with ``start``.
+def recognise(file: IO[bytes], start: bytes, told: str | None = None) -> tuple[str, str, str]:
+    """Encoding, delimiter and SHA-256 of a text file that begins with ``start``; ``told`` is the encoding that a person says it
+    has, one of `ENCODINGS`.
 
-    Errors: sheet_not_what_it_says, sheet_encoding_unknown.
+    Errors: sheet_not_what_it_says, sheet_encoding_unknown, sheet_encoding_differs (not all of it reads as it was told).
     """
     if start.startswith(_NOT_TEXT):
         raise InvalidInput("sheet_not_what_it_says", field="file")
-    encoding, sha256 = _read_wide(file) if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else _read_encoding(file)
+    wide = _wide(start)
+    if told is not None:
+        try:
+            encoding, sha256 = _read_whole(file, (wide or told) if told == "utf-16" else ENCODINGS[told])
+        except InvalidInput as error:
+            raise InvalidInput("sheet_encoding_differs", field="encoding") from error
+    else:
+        encoding, sha256 = _read_whole(file, wide) if wide else _read_encoding(file)
     file.seek(0)
     return encoding, _sniff_delimiter(file.read(_SNIFFED_BYTES).decode(encoding, errors="ignore")), sha256
 
 
-def _read_wide(file: IO[bytes]) -> tuple[str, str]:
-    """UTF-16 by its mark (Excel's «Texto Unicode»), if all of it is."""
-    digest, decoder = hashlib.sha256(), getincrementaldecoder("utf-16")()
+def called(codec: str) -> str:
+    """What of `ENCODINGS` a codec that `recognise` tells is."""
+    return "utf-16" if codec.startswith("utf-16") else codec.removesuffix("-sig")
+
+
+def as_read_in(word: str, codec: str, told: str) -> str | None:
+    """How a word that was read by one codec reads in another encoding; None where its bytes are no letters there."""
+    try:
+        return word.encode(_without_mark(codec)).decode(_without_mark(told))
+    except UnicodeError:
+        return None
+
+
+def _without_mark(codec: str) -> str:
+    """The codec of a word from the middle of a file."""
+    return "utf-16-le" if codec == "utf-16" else codec.removesuffix("-sig")
+
+
+def _wide(start: bytes) -> str | None:
+    """UTF-16 by its mark (Excel's «Texto Unicode»), or because every other byte of the first letters is zero."""
+    if start.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return "utf-16"
+    zero = [place % 2 for place, byte in enumerate(start) if not byte]
+    if len(start) < 4 or 2 * len(zero) != len(start) - len(start) % 2 or len(set(zero)) != 1:
+        return None
+    return "utf-16-le" if zero[0] else "utf-16-be"
+
+
+def _read_whole(file: IO[bytes], codec: str) -> tuple[str, str]:
+    """A codec, if all of the file is letters in it; else sheet_encoding_unknown, or sheet_not_what_it_says."""
+    digest, decoder = hashlib.sha256(), getincrementaldecoder(codec)()
     for chunk in chunks(file):
         digest.update(chunk)
         try:
             text = decoder.decode(chunk)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise InvalidInput("sheet_encoding_unknown", field="file") from error
         if "\0" in text:
             raise InvalidInput("sheet_not_what_it_says", field="file")
     if not _decodes(decoder, b"", final=True):
         raise InvalidInput("sheet_encoding_unknown", field="file")
-    return "utf-16", digest.hexdigest()
+    return codec, digest.hexdigest()
 
 
 def _read_encoding(file: IO[bytes]) -> tuple[str, str]:

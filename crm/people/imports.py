@@ -79,24 +79,26 @@ class Basis:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is read: which sheet of it, the number of the row that names its columns, and the field of each column; each
-    where a person corrected what the file tells."""
+    """How a file is read: which sheet of it, in what encoding, the number of the row that names its columns, and the field of each
+    column; each where a person corrected what the file tells."""
 
     sheet: str | None = None
     chosen: Sequence[str | None] | None = None
     header: int | None = None
     rules: Mapping[str, str] = field(default_factory=dict)
     """What a column does to people who are known, by its field, where it is not to fill what is empty: see `merging.Rules`."""
+    encoding: str | None = None
 
     def stated(self) -> dict[str, Any]:
         """The columns of `Import` that keep it."""
         chosen = None if self.chosen is None else list(self.chosen)
-        return {"sheet": self.sheet, "chosen": chosen, "header_row": self.header, "rules": dict(self.rules)}
+        told = {"sheet": self.sheet, "encoding": self.encoding, "header_row": self.header}
+        return {**told, "chosen": chosen, "rules": dict(self.rules)}
 
     @classmethod
     def of(cls, started: Import) -> "Layout":
         """How a started import reads its file."""
-        return cls(started.sheet, started.chosen, started.header_row, started.rules)
+        return cls(started.sheet, started.chosen, started.header_row, started.rules, started.encoding)
 
 
 AS_IT_IS = Layout()
@@ -325,7 +327,7 @@ def _accept(session: Session, source: Source, file_name: str, layout: Layout) ->
 
 
 def _open(source: Source, file_name: str, layout: Layout) -> _Accepted:
-    sheet = open_spreadsheet(source, file_name, layout.sheet)
+    sheet = open_spreadsheet(source, file_name, layout.sheet, layout.encoding)
     start = beginning(sheet.rows(), layout.header)
     return _Accepted(sheet.sha256, match(start.headers, layout.chosen, start.not_read), chain(start.sample, start.rest))
 

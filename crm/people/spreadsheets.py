@@ -87,11 +87,12 @@ class Spreadsheet:
         return list(told)
 
 
-def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -> Spreadsheet:
-    """Look at a file and accept it.
+def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None, encoding: str | None = None) -> Spreadsheet:
+    """Look at a file and accept it; ``encoding``, one of `delimited.ENCODINGS`, is how a person says that a text is to be read.
 
     Errors: file_empty, sheet_format_unknown (by its name), sheet_not_what_it_says (by its bytes), sheet_encoding_unknown,
-    sheet_unpacks_too_large, sheet_too_large, sheet_too_wide; sheet_not_found when its rows are read.
+    sheet_encoding_differs (from what the person says), sheet_unpacks_too_large, sheet_too_large, sheet_too_wide; sheet_not_found
+    when its rows are read.
     """
     suffix = PurePath(file_name).suffix.lower()
     if suffix not in _TEXTS | _WORKBOOKS:
@@ -106,8 +107,8 @@ def open_spreadsheet(source: Source, file_name: str, sheet: str | None = None) -
         if suffix == ".xls" and start.startswith(_OLE):
             return replace(_accept_old(source, file), sheet=sheet)
         if suffix in _TEXTS or _is_text_in_disguise(suffix, file):
-            encoding, delimiter, sha256 = delimited.recognise(file, start)
-            return Spreadsheet(source, sha256, "csv", encoding, delimiter)
+            codec, delimiter, sha256 = delimited.recognise(file, start, encoding)
+            return Spreadsheet(source, sha256, "csv", codec, delimiter)
     raise InvalidInput("sheet_not_what_it_says", field="file")
 
 

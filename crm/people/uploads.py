@@ -3,8 +3,8 @@
 A file is stored only until its import ends or is given up. The worker knows an import that is due by its file.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 
@@ -13,16 +13,19 @@ from sqlalchemy.orm import Session
 
 from crm import clock, files
 from crm.database import Database, search_key
-from crm.errors import Conflict, CrmError
+from crm.errors import Conflict, CrmError, InvalidInput
 from crm.files import StoredFile
-from crm.people import imports
+from crm.people import delimited, imports
 from crm.people.columns import guess, is_document, match, shown_header
 from crm.people.imports import Basis, Layout
 from crm.people.models import Import, ImportState, Purpose
-from crm.people.spreadsheets import MEDIA_TYPES, Row, open_spreadsheet
+from crm.people.spreadsheets import MEDIA_TYPES, Row, Spreadsheet, open_spreadsheet
 
 EXAMPLES = 3
 """Rows shown under each header."""
+WORDS = 4
+"""Words with accents that show how the letters of a text are read."""
+WORD_LENGTH = 24
 ROWS_TOLD = 200
 """Rows of a check that are kept to be shown; of the others, how many there are."""
 GIVEN_UP = timedelta(days=7)
@@ -35,33 +38,62 @@ BEFORE = (ImportState.UPLOADED, ImportState.CHECKED)
 
 
 def upload(session: Session, body: bytes, file_name: str) -> Import:
-    """Keep a file that a person gives; errors: those of `open_spreadsheet` and `files.store`."""
-    accepted = open_spreadsheet(body, file_name)
+    """Keep a file that a person gives; errors: those of `open_spreadsheet` and `files.store`. A text whose bytes do not tell its
+    encoding is kept too: the person who sees its words can say it."""
+    accepted, encoding = _accepted(body, file_name)
     files.store(session, body, MEDIA_TYPES[accepted.kind])
     made = Import(
-        file_name=imports.shown_name(file_name), sha256=accepted.sha256, state=ImportState.UPLOADED, keeps_file=True, counts={}
+        file_name=imports.shown_name(file_name),
+        sha256=accepted.sha256,
+        state=ImportState.UPLOADED,
+        keeps_file=True,
+        counts={},
+        encoding=encoding,
     )
     session.add(made)
     session.flush()
-    seen = look(session, made, imports.AS_IT_IS)
+    seen = look(session, made, Layout(encoding=encoding))
     if seen.problem is not None and not seen.header[1] and len(seen.sheets) < 2:
         raise seen.problem
     if (earlier := earlier_like(session, made, seen.header[1])) is not None:
-        made.chosen = earlier.chosen
-    elif (earlier := _told_by_hand(session, made)) is not None:
+        made.chosen, made.encoding = earlier.chosen, _encoding_like(session, made, seen, earlier)
+    elif (earlier := _told_by_hand(session, made, seen)) is not None:
         made.chosen, made.sheet, made.header_row = earlier.chosen, earlier.sheet, earlier.header_row
+        made.encoding = _encoding_like(session, made, seen, earlier)
     session.flush()
     return made
 
 
-def _told_by_hand(session: Session, made: Import) -> Import | None:
-    """The newest import of which a person told the sheet or the row of the headers, if this file has the same headers there: the
-    same office sends its list again, with the same titles above it."""
+def _accepted(body: bytes, file_name: str) -> tuple[Spreadsheet, str | None]:
+    """A file accepted, and the encoding in which it is looked at where its bytes tell none."""
+    try:
+        return open_spreadsheet(body, file_name), None
+    except InvalidInput as error:
+        if error.code != "sheet_encoding_unknown":
+            raise
+    return open_spreadsheet(body, file_name, encoding=delimited.READS_ANYTHING), delimited.READS_ANYTHING
+
+
+def _encoding_like(session: Session, made: Import, seen: "Look", earlier: Import) -> str | None:
+    """The encoding that a person told of an earlier list, unless the bytes of this one prove theirs or do not read so."""
+    if earlier.encoding is None or seen.encoding is None or seen.encoding in delimited.CERTAIN:
+        return made.encoding
+    try:
+        look(session, made, Layout(encoding=earlier.encoding))
+    except CrmError:
+        return made.encoding
+    return earlier.encoding
+
+
+def _told_by_hand(session: Session, made: Import, seen: "Look") -> Import | None:
+    """The newest import of which a person told the sheet, the row of the headers or the encoding, if this file has the same headers
+    there: the same office sends its list again, with the same titles above it."""
     before = sa.select(Import).where(Import.id < made.id, Import.state == ImportState.DONE, Import.undone_at.is_(None))
-    told = before.where(sa.or_(Import.sheet.is_not(None), Import.header_row.is_not(None)))
+    told = before.where(sa.or_(Import.sheet.is_not(None), Import.header_row.is_not(None), Import.encoding.is_not(None)))
     for earlier in session.scalars(told.order_by(Import.id.desc()).limit(TOLD_BY_HAND)):
+        encoding = _encoding_like(session, made, seen, earlier)
         try:
-            headers = look(session, made, Layout(sheet=earlier.sheet, header=earlier.header_row)).header[1]
+            headers = look(session, made, Layout(earlier.sheet, header=earlier.header_row, encoding=encoding)).header[1]
         except CrmError:
             continue  # this file has no such sheet
         if any(headers) and _same_for_all(headers) == _same_for_all(earlier.headers):
@@ -88,15 +120,22 @@ class Look:
     """Rows that nobody sees on opening the file, and that are read all the same."""
     problem: CrmError | None = None
     """Why the file cannot be taken in as it is described."""
+    encoding: str | None = None
+    """How its letters are read (`delimited.ENCODINGS`); None of a workbook, which tells it."""
+    readings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """For each encoding, how some of its words with accents would read in it, none where they are no letters there. Empty when the
+    file has no such words: all encodings say the same."""
 
 
 def look(session: Session, started: Import, layout: Layout) -> Look:
-    """Read the beginning of a kept file as it is described; NotFound(file_not_found) once the file is gone."""
-    accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet)
+    """Read the beginning of a kept file as it is described; NotFound(file_not_found) once the file is gone,
+    InvalidInput(sheet_encoding_differs) when it is no text in the encoding that is told."""
+    accepted = open_spreadsheet(body_of(session, started), started.file_name, layout.sheet, layout.encoding)
+    encoding = delimited.called(accepted.encoding) if accepted.kind == "csv" else None
     try:
         start = imports.beginning(accepted.rows(), layout.header)
     except CrmError as error:
-        return Look(accepted.sheets, problem=error)
+        return Look(accepted.sheets, problem=error, encoding=encoding)
     examples = [
         [] if place in start.not_read else list(islice(_shown_values(start.sample, place), EXAMPLES))
         for place in range(len(start.headers))
@@ -110,7 +149,25 @@ def look(session: Session, started: Import, layout: Layout) -> Look:
     guessed = guess(start.headers, start.not_read)
     if not any(start.headers):  # a list without titles: its addresses tell themselves
         guessed = ["emails" if told and all("@" in value for value in told) else None for told in examples]
-    return Look(accepted.sheets, header, above, guessed, start.not_read, examples, accepted.hidden_rows, problem)
+    readings = _readings(start, accepted.encoding) if encoding else {}
+    return Look(
+        accepted.sheets, header, above, guessed, start.not_read, examples, accepted.hidden_rows, problem, encoding, readings
+    )
+
+
+def _readings(start: imports.Beginning, codec: str) -> dict[str, list[str]]:
+    """Words of what may be shown, in every encoding; see `Look.readings`."""
+    rows = (start.headers, *(cells for _, cells in start.sample))
+    cells = (cell for row in rows for place, cell in enumerate(row) if place not in start.not_read and not is_document(cell))
+    every = (word.strip(",;.:()«»")[:WORD_LENGTH] for cell in cells if not cell.isascii() for word in cell.split())
+    words = list(islice(dict.fromkeys(word for word in every if not word.isascii()), WORDS))
+    told = {name: [delimited.as_read_in(word, codec, name) for word in words] for name in delimited.ENCODINGS} if words else {}
+    return {name: [_seen(word) for word in found if word] if all(found) else [] for name, found in told.items()}
+
+
+def _seen(word: str) -> str:
+    """A word with a mark for each letter that cannot be seen."""
+    return "".join(letter if letter.isprintable() else "□" for letter in word)
 
 
 def _shown_values(rows: Sequence[Row], place: int) -> Iterator[str]:
@@ -138,6 +195,26 @@ def _same_for_all(headers: Sequence[str]) -> list[str]:
     """Headers as they are compared; one that is missing was given a name by its place (`columns.match`)."""
     keys = [search_key(header) for header in headers]
     return ["" if key == f"columna {place}" else key for place, key in enumerate(keys, start=1)]
+
+
+def proposed(session: Session, started: Import, seen: Look) -> list[str | None]:
+    """The field of each column as long as nobody corrects it: as in the newest list with the same headers, else as it seems."""
+    headers = seen.header[1]
+    like = earlier_like(session, started, headers)
+    told = list(like.chosen if like is not None and like.chosen is not None else seen.guessed)
+    return told + [None] * (len(headers) - len(told))
+
+
+def read_otherwise(session: Session, started: Import, layout: Layout, encoding: str) -> Layout:
+    """A layout in another encoding. What a person said of the columns is kept; what they left as it was proposed is proposed anew,
+    since other headers may be understood now. InvalidInput(sheet_encoding_differs)."""
+    told = replace(layout, encoding=encoding, chosen=None)
+    now = look(session, started, told)
+    if layout.chosen is None or len(layout.chosen) != len(now.header[1]):
+        return told
+    before = proposed(session, started, look(session, started, replace(layout, chosen=None)))
+    fields = zip(layout.chosen, before, proposed(session, started, now), strict=False)
+    return replace(told, chosen=[anew if said == left else said for said, left, anew in fields])
 
 
 def body_of(session: Session, started: Import) -> bytes:

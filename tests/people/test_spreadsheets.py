@@ -111,6 +111,27 @@ def test_believes_utf_8_only_when_every_byte_is(monkeypatch: pytest.MonkeyPatch)
     assert open_spreadsheet(late.encode()[:-1] + "ñ".encode()[:1], "red.csv").encoding == "cp1252"
 
 
+@pytest.mark.parametrize(("told", "codec"), [("latin-1", "latin-1"), ("mac-roman", "mac-roman"), ("cp850", "cp850")])
+def test_reads_a_text_as_a_person_says(told: str, codec: str) -> None:
+    body = "Nombre;Correo\nÁngel Núñez;a@example.org\n".encode(codec)
+    sheet = open_spreadsheet(body, "red.csv", encoding=told)
+    assert list(sheet.rows())[1] == (2, ["Ángel Núñez", "a@example.org"])
+
+
+@pytest.mark.parametrize("told", ["utf-8", "utf-16", "cp1252"])
+def test_refuses_to_read_a_text_as_what_it_is_not(told: str) -> None:
+    with pytest.raises(CrmError) as raised:
+        open_spreadsheet(b"Nombre;Correo\nN\xf1\x81;a@example.org\n", "red.csv", encoding=told)
+    assert (raised.value.code, raised.value.field) == ("sheet_encoding_differs", "encoding")
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("told", [None, "utf-16"])
+def test_knows_utf_16_without_its_mark(codec: str, told: str | None) -> None:
+    sheet = open_spreadsheet("Teléfono\tCorreo\n5\ta@example.org\n".encode(codec), "red.txt", encoding=told)
+    assert (sheet.encoding, next(sheet.rows())) == (codec, (1, ["Teléfono", "Correo"]))
+
+
 def test_keeps_the_numbers_of_rows_when_some_are_empty() -> None:
     assert [number for number, _ in rows_of(b"Nombre,Correo\n\nAna,a@example.org\n , \n\nLuz,\n", "red.csv")] == [1, 3, 6]
 

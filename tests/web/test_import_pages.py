@@ -506,6 +506,61 @@ def test_rows_are_forgotten_after_thirty_days(visit: Visitor, database: Database
     assert "Corregir" not in client.get("/importar/1/filas?estado=refused").text
 
 
+def test_the_letters_are_read_as_a_person_chooses_and_nothing_said_is_lost(visit: Visitor, database: Database) -> None:
+    """Two words of a DOS list look like Windows to who only counts letters: the person sees it, and says so."""
+    client = visit(Role.COORDINATION)
+    body = "Nombre completo;Quién;Teléfono;Correo\nÁNGEL IBÁÑEZ;Ópera;55 5;angel@example.org\n"
+    shown = upload(client, body.encode("mac-roman")).text
+    fields = fields_of(shown)
+    assert fields["encoding"] == fields["shown_encoding"] != "mac-roman"
+    assert "Mac antigua (Mac Roman)</b><small>Quién, Teléfono, ÁNGEL, IBÁÑEZ" in shown
+    assert fields["column.2"] == "", "its header was not understood"
+    told = {"column.1": "organization", "basis": "stated", "evidence": "Taller"}
+    again = fields_of(press(client, 1, "sheet", encoding="mac-roman", **told).text)
+    assert (again["encoding"], again["told_encoding"]) == ("mac-roman", "mac-roman")
+    assert [again[f"column.{place}"] for place in range(4)] == ["full_name", "organization", "phone", "emails"]
+    assert (again["basis"], again["evidence"].strip()) == ("stated", "Taller")
+    assert "1 nuevas" in client.post("/importar/1", data={**again, **STATED, "deed": "check"}).text
+    press(client, 1, "import")
+    carried_out(database, 1)
+    with database.session(write=False) as session:
+        person = session.scalars(sa.select(Contact)).one()
+        assert (person.given_names, person.first_surname, person.phone) == ("ÁNGEL", "IBÁÑEZ", "55 5")
+    later = fields_of(upload(client, body.replace("ÁNGEL", "ÉLIDA").encode("mac-roman"), "otra.csv").text)
+    assert (later["encoding"], later["column.1"]) == ("mac-roman", "organization"), "as the last list of the same columns"
+    now = fields_of(upload(client, body.replace("ÁNGEL", "ZOÉ").encode(), "tercera.csv").text)
+    assert now["encoding"] == "utf-8", "its bytes prove it"
+
+
+def test_what_is_no_text_as_chosen_is_said_and_stays_as_it_was(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, "Nombre;Correo\nNúñez;a@example.org\n".encode("cp1252"))
+    answer = press(client, 1, "check", encoding="utf-8", **{"column.0": "full_name"})
+    assert answer.status_code == 422
+    assert "Así no se pueden leer las letras" in answer.text
+    assert (fields_of(answer.text)["encoding"], fields_of(answer.text)["column.0"]) == ("cp1252", "full_name")
+
+
+def test_a_text_whose_letters_nothing_tells_is_kept_for_a_person_to_say(visit: Visitor) -> None:
+    client = visit(Role.COORDINATION)
+    shown = upload(client, b"Nombre;Correo\nN\xf1\x81ez;a@example.org\n").text
+    assert fields_of(shown)["encoding"] == "latin-1"
+    assert "UTF-8</b><small>No se puede leer así" in shown
+
+
+def test_a_list_without_accents_asks_nothing_of_its_letters(visit: Visitor) -> None:
+    shown = upload(visit(Role.COORDINATION), b"Nombre;Correo;CURP\nAna;a@example.org;\n").text
+    assert "¿Se ven bien los acentos?" not in shown
+    assert "encoding" not in fields_of(shown)
+
+
+def test_what_is_not_read_is_no_example_of_letters(visit: Visitor) -> None:
+    body = "Nombre;Partido;Correo\nÁngel;Revolución;a@example.org\n".encode("cp1252")
+    shown = upload(visit(Role.COORDINATION), body).text
+    assert "Ángel" in shown
+    assert "Revoluci" not in shown
+
+
 def test_another_sheet_has_its_own_header(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     written = io.BytesIO()
