@@ -236,6 +236,7 @@ SENTENCES: dict[str, str] = {
     "leader_without_sector": "Dice que es líder, pero no en qué sector: desarrollo comunitario, negocios, academia o cultura.",
     "import_not_found": "No encontramos esa importación.",
     "import_file_changed": "El archivo no es el mismo con el que empezó esta importación. Use el archivo original.",
+    "source_unknown": "Ninguna lista anterior tiene ese nombre. Con esta se guardará; diga abajo qué es cada columna.",
     "sheet_not_found": "Ese libro no tiene esa hoja. Elija otra.",
     "column_field_unknown": "Una columna se indicó con un dato que no existe. Elija uno de la lista.",
     "import_row_not_found": "Esa fila no está en la importación.",

@@ -23,7 +23,7 @@ from crm.people.imports import Basis, Layout
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.people.workbooks import SHEET_COLUMNS
 from crm.staff.models import Account
-from web.asked import number_of, text_of, whole_number
+from web.asked import number_of, single_spaced, text_of, whole_number
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
 from web.errors import status_of
 from web.pages import attached, is_fragment, page
@@ -33,6 +33,7 @@ IMPORTS_MOST = 20
 ROWS_MOST = 100
 TWINS_NAMED = 5
 """Possible duplicates that the page of an import names."""
+SOURCE_LENGTH = 120
 NUMBERED = re.compile(r"\((\d{1,4})\)$")
 """How a column without a header of its own is called: by its place."""
 
@@ -90,6 +91,8 @@ class Typed:
     evidence: str = ""
     agreed_on: str = ""
     notice_version: str = ""
+    source: str = ""
+    """Whose list it is."""
     problems: dict[str, str] = field(default_factory=dict)
 
     def basis(self) -> Basis | None:
@@ -124,6 +127,7 @@ def _typed_of(started: Import) -> Typed:
         evidence=started.evidence or "",
         agreed_on=started.agreed_on.isoformat() if started.agreed_on else "",
         notice_version=started.notice_version or "",
+        source=started.source or "",
     )
 
 
@@ -152,6 +156,7 @@ def _read(form: FormData, started: Import) -> Typed:
         evidence=text_of(form, "evidence")[:2000],
         agreed_on=text_of(form, "agreed_on"),
         notice_version=text_of(form, "notice_version")[:40],
+        source="".join(letter for letter in single_spaced(text_of(form, "source")) if letter.isprintable())[:SOURCE_LENGTH],
     )
 
 
@@ -171,7 +176,8 @@ def show(request: Request, session: SessionOf, import_id: ImportId) -> Response:
 
 @router.post("/importar/{import_id}")
 def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted) -> Response:
-    """Look at another sheet, check, begin or give up, as the button says. The check runs with no transaction open."""
+    """Look at another sheet or as the list of a source, check, begin or give up, as the button says. The check runs with no
+    transaction open."""
     deed = str(form.get("deed", "check"))
     with writing(request) as session:
         started = imports.get(session, import_id)
@@ -182,16 +188,19 @@ def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted)
             return RedirectResponse("/importar", status_code=303)
         typed = _read(form, started)
         told = _encoding(form, "encoding")
-        if told is not None and told != text_of(form, "shown_encoding"):
-            try:
+        try:
+            if told is not None and told != text_of(form, "shown_encoding"):
                 typed = replace(typed, layout=uploads.read_otherwise(session, started, typed.layout, told))
-            except InvalidInput as error:
-                return _form(request, session, started, replace(typed, problems={"encoding": error.sentence}), status=422)
-        if deed == "sheet":
+            if deed == "source":
+                typed = replace(typed, layout=uploads.read_as_source(session, started, typed.layout, typed.source))
+        except InvalidInput as error:
+            wrong = replace(typed, problems={error.field or "": error.sentence})
+            return _form(request, session, started, wrong, status=422)
+        if deed in ("sheet", "source"):
             return _form(request, session, started, typed)
         try:
             was_checked = started.checked is not None
-            started = uploads.describe(session, import_id, typed.layout, typed.basis())
+            started = uploads.describe(session, import_id, typed.layout, typed.basis(), typed.source or None)
         except InvalidInput as error:
             wrong = replace(typed, problems={error.field or "": error.sentence})
             return _form(request, session, started, wrong, status=422)
@@ -238,6 +247,8 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "fields": IMPORT_FIELDS,
         "rules": RULES,
         "encodings": ENCODING_WORDS,
+        "sources": uploads.sources(session),
+        "source_most": SOURCE_LENGTH,
         "many": MANY,
         "purposes": [(purpose.value, words) for purpose, words in CONSENTED.items()],
         "notices": list(session.scalars(sa.select(PrivacyNotice.version).order_by(PrivacyNotice.id.desc()))),

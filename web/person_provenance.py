@@ -87,14 +87,14 @@ class _Origins:
         return [(change, {**change.fields, **(personal or {})}) for change, personal in rows]
 
     def _lists(self) -> dict[int, tuple[str, int]]:
-        """File name and row of each import that spoke of the person, by its id."""
+        """Of each import that spoke of the person, by its id: its file and source as they are called, and the row."""
         rows = self.reader.session.execute(
-            sa.select(Import.id, Import.file_name, sa.func.min(ImportRow.number))
+            sa.select(Import.id, Import.file_name, sa.func.min(ImportRow.number), Import.source)
             .join(ImportRow, ImportRow.import_id == Import.id)
             .where(ImportRow.contact_id.in_(self.records))
-            .group_by(Import.id, Import.file_name)
+            .group_by(Import.id, Import.file_name, Import.source)
         )
-        return {row[0]: (row[1], row[2]) for row in rows}
+        return {row[0]: (f"«{row[1]}»" + (f" de {row[3]}" if row[3] else ""), row[2]) for row in rows}
 
     def own(self, name: str, contact: Contact) -> Origin:
         value = contact.city.name if name == "city_id" and contact.city else getattr(contact, name)
@@ -112,8 +112,8 @@ class _Origins:
     def _words(self, change: Change) -> str:
         taken = _IMPORT.fullmatch(change.why or "")
         if taken:
-            file_name, row = self.lists.get(int(taken[1]), ("", 0))
-            return f"Lista «{file_name}», fila {row}" if file_name else f"Importación {taken[1]}"
+            called, row = self.lists.get(int(taken[1]), ("", 0))
+            return f"Lista {called}, fila {row}" if called else f"Importación {taken[1]}"
         who = self.reader.who(change.actor_kind, change.actor_id)
         if change.actor_kind is ActorKind.CLIENT:
             return f"Otro sistema, por la API: {who}"

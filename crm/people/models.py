@@ -471,6 +471,8 @@ class Import(Tracked, Base):
     """The field of each column as a person corrected it; None: as the headers tell."""
     rules: Mapped[dict[str, str]] = mapped_column(Json, default=dict, info=PLAIN)
     """What a column does to people who are known, by its field: `replace` or `keep`; of the others it fills what is empty."""
+    source: Mapped[str | None] = mapped_column(sa.String(120), info=PLAIN)
+    """Whose list it is, as a person calls it: «Consulado en Dallas, lista mensual». Its newest list says how the next is read."""
     encoding: Mapped[str | None] = mapped_column(sa.String(20), info=PLAIN)
     """How the letters of a text are read, as a person told (`delimited.ENCODINGS`); None: as its bytes tell."""
     header_row: Mapped[int | None]

@@ -56,10 +56,10 @@ def upload(session: Session, body: bytes, file_name: str) -> Import:
     if seen.problem is not None and not seen.header[1] and len(seen.sheets) < 2:
         raise seen.problem
     if (earlier := earlier_like(session, made, seen.header[1])) is not None:
-        made.chosen, made.encoding = earlier.chosen, _encoding_like(session, made, seen, earlier)
+        made.chosen, made.encoding, made.source = earlier.chosen, _encoding_like(session, made, seen, earlier), earlier.source
     elif (earlier := _told_by_hand(session, made, seen)) is not None:
         made.chosen, made.sheet, made.header_row = earlier.chosen, earlier.sheet, earlier.header_row
-        made.encoding = _encoding_like(session, made, seen, earlier)
+        made.encoding, made.source = _encoding_like(session, made, seen, earlier), earlier.source
     session.flush()
     return made
 
@@ -179,9 +179,7 @@ def _shown_values(rows: Sequence[Row], place: int) -> Iterator[str]:
 def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> Import | None:
     """The newest import before this one that a person confirmed on a page, of a file with the same headers: the same office sends
     its list again. What was read by command, as its headers tell, says nothing of how a person would read it."""
-    before = sa.select(Import.id, Import.headers).where(
-        Import.id < started.id, Import.state == ImportState.DONE, Import.undone_at.is_(None), Import.ordered_by_id.is_not(None)
-    )
+    before = sa.select(Import.id, Import.headers).where(Import.id < started.id, _is_an_example())
     if not any(headers):
         return None  # lists without titles are all alike
     wanted = _same_for_all(headers)
@@ -189,6 +187,48 @@ def earlier_like(session: Session, started: Import, headers: Sequence[str]) -> I
         if _same_for_all(row.headers) == wanted:
             return session.get_one(Import, row.id)
     return None
+
+
+def _is_an_example() -> sa.ColumnElement[bool]:
+    """Whether an import says how a person would read the next list: who confirmed it on a page saw its columns."""
+    return sa.and_(Import.state == ImportState.DONE, Import.undone_at.is_(None), Import.ordered_by_id.is_not(None))
+
+
+def sources(session: Session) -> list[str]:
+    """The names of the sources of the last imports, the newest first, each once."""
+    return [name for name, _ in _newest_of_each(session).values()]
+
+
+def _newest_of_each(session: Session) -> dict[str, tuple[str, int]]:
+    """Of each source, by its name as it is compared: how it is written, and its newest import."""
+    named = sa.select(Import.source, Import.id).where(_is_an_example(), Import.source.is_not(None))
+    found: dict[str, tuple[str, int]] = {}
+    for row in session.execute(named.order_by(Import.id.desc()).limit(EARLIER)):
+        found.setdefault(search_key(row.source), (row.source, row.id))
+    return found
+
+
+def read_as_source(session: Session, started: Import, layout: Layout, name: str) -> Layout:
+    """A layout as the newest list of a source was read: a column by its header, wherever it stands now; what that list did not have
+    is proposed as for any other. InvalidInput(source_unknown)."""
+    _, number = _newest_of_each(session).get(search_key(name), ("", 0))
+    earlier = session.get(Import, number)
+    if earlier is None:
+        raise InvalidInput("source_unknown", field="source")
+    seen = look(session, started, replace(layout, chosen=None))
+    known = dict(zip(_same_for_all(earlier.headers), earlier.chosen or (), strict=False))
+    like = Layout(earlier.sheet, None, earlier.header_row, layout.rules, _encoding_like(session, started, seen, earlier))
+    try:
+        there = look(session, started, like)
+    except CrmError:
+        there = seen  # this file has no such sheet
+    if there is not seen and set(_same_for_all(there.header[1])) & set(_same_for_all(earlier.headers)) - {""}:
+        layout, seen = like, there
+    keys = _same_for_all(seen.header[1])
+    if keys == _same_for_all(earlier.headers) and earlier.chosen is not None:
+        return replace(layout, chosen=earlier.chosen)
+    fields = zip(keys, [*seen.guessed, *[None] * len(keys)], strict=False)
+    return replace(layout, chosen=[known.get(key, left) if key else left for key, left in fields])
 
 
 def _same_for_all(headers: Sequence[str]) -> list[str]:
@@ -231,18 +271,19 @@ def basis_of(started: Import) -> Basis | None:
 # --- the steps ----------------------------------------------------------------------------------------------------------------
 
 
-def describe(session: Session, import_id: int, layout: Layout, basis: Basis | None) -> Import:
-    """Say how the file is read and under what basis; what was checked before is forgotten.
+def describe(session: Session, import_id: int, layout: Layout, basis: Basis | None, source: str | None = None) -> Import:
+    """Say how the file is read, under what basis, and whose list it is; what was checked otherwise before is forgotten.
 
     Errors: import_not_found, import_not_checked (it has begun), evidence_required.
     """
     started = _before(session, import_id)
+    started.source = source
     stated = imports.stated(basis, layout)
     if any(getattr(started, name) != value for name, value in stated.items()):
         for name, value in stated.items():
             setattr(started, name, value)
         started.state, started.checked = ImportState.UPLOADED, None
-        session.flush()
+    session.flush()
     return started
 
 

@@ -428,6 +428,56 @@ def test_a_list_of_the_same_columns_is_read_as_the_last_one(visit: Visitor, data
     assert "se leen como entonces" not in other
 
 
+def test_a_list_is_read_as_the_last_one_of_the_source_that_a_person_names(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    dallas, paris = "Consulado en Dallas, lista mensual", "Consulado en París"
+    told = {"column.0": "full_name", "column.1": "city"}
+    taken(client, database, b"Quien;Donde;Correo\nAna;Chicago;ana@example.org\n", source=f"  {dallas} ", **told)
+    other = {"column.0": "organization", "column.1": "full_name"}
+    taken(client, database, b"Quien;Quien es;Correo\nCasa;Eva;eva@example.org\n", source=paris, **other)
+    assert dallas in client.get("/importar").text
+    assert dallas in client.get("/importar/1").text
+    again = fields_of(upload(client, b"Quien;Donde;Correo\nLuz;Chicago;luz@example.org\n", "2.csv").text)
+    assert (again["source"], again["column.1"]) == (dallas, "city"), "proposed, since its headers are those of that source"
+    shown = upload(client, b"Correo;Folio;Quien\nzoe@example.org;3;Zoe\n", "3.csv").text
+    assert fields_of(shown)["source"] == ""
+    assert f'<option value="{paris}">' in shown
+    number = newest(database)
+    read = fields_of(press(client, number, "source", source="consulado en dallas, LISTA mensual").text)
+    assert [read[f"column.{place}"] for place in range(3)] == ["emails", "", "full_name"], "by header, wherever it stands"
+    read = fields_of(press(client, number, "source", source=paris).text)
+    assert read["column.2"] == "organization"
+    unknown = press(client, number, "source", source="Nadie")
+    assert unknown.status_code == 422
+    assert "Ninguna lista anterior tiene ese nombre" in unknown.text
+    assert fields_of(unknown.text)["source"] == "Nadie"
+
+
+def test_the_name_of_a_source_does_not_undo_a_check_and_is_told_on_the_record(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, b"Nombre completo;Correo\nAna Paz;ana@example.org\n")
+    press(client, 1, "check")
+    press(client, 1, "import", source="Consulado en Dallas")
+    carried_out(database, 1)
+    with database.session(write=False) as session:
+        person = session.scalars(sa.select(Contact.id)).one()
+    assert "Lista «red.csv» de Consulado en Dallas, fila 2" in client.get(f"/personas/{person}").text
+
+
+def test_the_titles_and_letters_of_a_source_are_read_as_in_its_last_list(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    rows = "Contacto;Correo;\nQuién;Correo;Año\nÁNGEL;angel@example.org;1\n"
+    upload(client, rows.encode("mac-roman"))
+    press(client, 1, "sheet", header="2")
+    press(client, 1, "check", header="2")
+    press(client, 1, "check", encoding="mac-roman", source="Dallas", **{"column.0": "given_names"})
+    press(client, 1, "import")
+    carried_out(database, 1)
+    upload(client, rows.replace("Año", "Mes").replace("Contacto", "Contactos").encode("mac-roman"), "2.csv")
+    read = fields_of(press(client, newest(database), "source", source="Dallas").text)
+    assert (read["encoding"], read["header"], read["column.0"], read["column.2"]) == ("mac-roman", "2", "given_names", "")
+
+
 CROOKED = (
     b"Nombre completo;Correo;Ciudad;Notas\n"
     b"Ana N\xc3\xba\xc3\xb1ez;ana arroba example.org;Chicago;vino\nEva R\xc3\xados;eva@example.org;Dallas;\n"
