@@ -42,8 +42,11 @@ class ImportRowOut(BaseModel):
     status: RowStatus
     code: str | None
     sentence: str | None
+    """All that there is to say of it in Spanish."""
     column: str | None
     contact_id: int | None
+    more: list[str] = []
+    """Codes of what else there is to say of it, beside ``code``."""
 
 
 class ImportOut(BaseModel):
@@ -144,5 +147,11 @@ def _out(done: Import, refused: list[RowResult]) -> ImportOut:
 
 def _row(row: RowResult) -> ImportRowOut:
     return ImportRowOut(
-        row=row.number, status=row.status, code=row.code, sentence=row.sentence, column=row.column, contact_id=row.contact_id
+        row=row.number,
+        status=row.status,
+        code=row.code,
+        sentence=row.sentence,
+        column=row.column,
+        contact_id=row.contact_id,
+        more=[one.code for one in row.more],
     )

@@ -1,7 +1,7 @@
 """Importar: a file given, its columns matched, its basis stated, tried row by row, taken in by a worker, and taken back."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Annotated, Any
@@ -17,9 +17,9 @@ from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
 from crm.people import duplicates, imports, mending, uploads
-from crm.people.columns import MANY, limit_of
+from crm.people.columns import MANY
 from crm.people.delimited import ENCODINGS
-from crm.people.imports import Basis, Layout
+from crm.people.imports import Basis, Layout, Remark
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.people.workbooks import SHEET_COLUMNS
 from crm.staff.models import Account
@@ -262,13 +262,14 @@ def _told(started: Import) -> dict[str, Any] | None:
     """What the last check told, its rows in words."""
     if started.checked is None:
         return None
-    rows = [row | {"sentence": _sentence(row["code"], row["field"])} for row in started.checked["rows"]]
+    rows = [row | {"remarks": _remarks(row)} for row in started.checked["rows"]]
     coming = sum(started.checked["counts"].get(status, 0) for status in (RowStatus.CREATED, RowStatus.UPDATED))
     return {**started.checked, "rows": rows, "total": sum(started.checked["counts"].values()), "coming": coming}
 
 
-def _sentence(code: str, field_name: str | None) -> str:
-    return CrmError(code, limit=limit_of(field_name or "") or "").sentence
+def _remarks(row: Mapping[str, Any]) -> list[Remark]:
+    """What a check told of a row; one that was kept before rows had several holds it in itself."""
+    return [Remark(one["code"], one["field"], one["column"]) for one in row.get("remarks", [row])]
 
 
 # --- while it runs, and what became of it -------------------------------------------------------------------------------------

@@ -164,12 +164,14 @@ def fed_by(field_name: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Built:
-    """One row understood, or the code and field that say why not. ``warnings`` are (code, field) to review."""
+    """One row understood, or the code and field that say why not, and ``more`` of these. ``warnings`` are (code, field) to
+    review."""
 
     data: ContactIn | None
     code: str | None = None
     field: str | None = None
     warnings: Sequence[tuple[str, str]] = ()
+    more: Sequence[tuple[str, str]] = ()
 
 
 class _RowFault(Exception):
@@ -320,15 +322,18 @@ def _word(header: str) -> str:
 def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] = ()) -> Built:
     """A row as `ContactIn`, with the consents that the file states for everyone. Never raises: a fault is told in `Built`."""
     warnings: list[tuple[str, str]] = []
+    faults: list[tuple[str, str]] = []
+    values = _values(_texts(columns, cells, warnings), warnings, faults)
+    if not (values.get("given_names") or values.get("first_surname") or values.get("emails")):
+        faults.append(("row_without_person", "given_names"))
     try:
-        values = _values(_texts(columns, cells, warnings), warnings)
-        if not (values.get("given_names") or values.get("first_surname") or values.get("emails")):
-            return Built(None, "row_without_person", "given_names", warnings)
-        return Built(ContactIn(**values, consents=list(consents)), warnings=warnings)
-    except _RowFault as fault:
-        return Built(None, fault.code, fault.field, warnings)
+        data = ContactIn(**values, consents=list(consents))
     except ValidationError as error:
-        return Built(None, *_fault_of(error), warnings)
+        faults += _faults_of(error)
+    if faults:
+        first, *more = dict.fromkeys(faults)
+        return Built(None, *first, warnings, more)
+    return Built(data, warnings=warnings)
 
 
 def _texts(columns: Columns, cells: Sequence[str], warnings: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -357,13 +362,18 @@ def _tidy(text: str) -> str:
     return " ".join(text.split())
 
 
-def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]]) -> dict[str, Any]:
+def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]], faults: list[tuple[str, str]]) -> dict[str, Any]:
+    """The values that `ContactIn` takes, but those that cannot be understood: these are added to ``faults``."""
     values: dict[str, Any] = {"emails": [], "tags": [], "leader_sectors": []}  # given, so that pydantic copies no default
     for name, found in texts.items():
         if len(found) > 1 and name not in MANY and len(set(found)) > 1:
             warnings.append(("second_value_unused", name))
         read = _READERS.get(name)
-        value = read(found, warnings) if read else found[0]
+        try:
+            value = read(found, warnings) if read else found[0]
+        except _RowFault as fault:
+            faults.append((fault.code, fault.field))
+            continue
         if value is not None:
             values[name] = value
     _name_parts(values)
@@ -467,9 +477,9 @@ _CODES = {
 }
 
 
-def _fault_of(error: ValidationError) -> tuple[str, str | None]:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return _CODES.get(first["type"], "value_invalid"), str(first["loc"][0]) if first["loc"] else "given_names"
+def _faults_of(error: ValidationError) -> list[tuple[str, str]]:
+    told = error.errors(include_url=False, include_input=False)
+    return [(_CODES.get(one["type"], "value_invalid"), str(one["loc"][0]) if one["loc"] else "given_names") for one in told]
 
 
 @cache

@@ -105,8 +105,23 @@ AS_IT_IS = Layout()
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing to say of a row, and of which of its columns."""
+
+    code: str
+    field: str | None = None
+    column: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Why it was refused, or what to review, in Spanish."""
+        return CrmError(self.code, limit=limit_of(self.field or "") or "").sentence
+
+
+@dataclass(frozen=True, slots=True)
 class RowResult:
-    """What becomes of one row: its number in the spreadsheet, and the column and values at fault, if any."""
+    """What becomes of one row: its number in the spreadsheet, the column and values at fault, if any, and what more there is to say
+    of it."""
 
     number: int
     status: RowStatus
@@ -115,13 +130,17 @@ class RowResult:
     column: str | None = None
     contact_id: int | None = None
     values: dict[str, str] | None = None
+    more: Sequence[Remark] = ()
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """All that there is to say of it, what weighs most first."""
+        return [Remark(self.code, self.field, self.column), *self.more] if self.code is not None else []
 
     @property
     def sentence(self) -> str | None:
-        """Why it was refused, or what to review, in Spanish."""
-        if self.code is None:
-            return None
-        return CrmError(self.code, limit=limit_of(self.field or "") or "").sentence
+        """All of it in Spanish, one sentence after the other."""
+        return " ".join(dict.fromkeys(one.sentence for one in self.remarks)) or None
 
 
 @dataclass(frozen=True)
@@ -291,7 +310,7 @@ def _write(session: Session, import_id: int, results: Sequence[RowResult]) -> No
         ImportRow,
         [
             {"import_id": import_id, "number": result.number, "status": result.status, "contact_id": result.contact_id}
-            | {"code": result.code, "field": result.field, "values": result.values}
+            | {"code": result.code, "field": result.field, "values": result.values, "more": stored_remarks(result.more)}
             for result in results
         ],
     )
@@ -424,24 +443,42 @@ def take_row(session: Session, started: Import, columns: Columns, row: Row) -> R
 
 
 def _result(columns: Columns, number: int, cells: list[str], built: Built, taken: Taken | None) -> RowResult:
-    """What to tell of a row: why it was refused, else the first thing to review."""
+    """What to tell of a row: why it was refused, else what to review."""
     if taken is None:
-        return RowResult(
-            number, RowStatus.REFUSED, built.code, built.field, columns.header_of(built.field), values=columns.values(cells)
-        )
+        faults: list[tuple[str, str | None]] = [(built.code or "", built.field), *built.more]
+        return _remarked(columns, number, RowStatus.REFUSED, faults, None, columns.values(cells))
     codes: list[tuple[str, str | None]] = (
         [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
     )
-    codes.sort(key=lambda told: told[0] != "possible_duplicate")  # of several things to review this is the one to be told
+    codes.sort(key=lambda told: told[0] != "possible_duplicate")  # of several things to review this is the one to be told first
     if taken.status is RowStatus.CREATED and built.data and not built.data.emails:
         codes.append(("email_missing", "emails"))
     if not codes:
         return RowResult(number, taken.status, contact_id=taken.contact_id)
-    code, field = codes[0]
-    field = field or _FIELDS.get(code)
     # What we were asked to forget is not kept by the back door.
-    values = None if code == "suppressed" else columns.values(cells)
-    return RowResult(number, taken.status, code, field, columns.header_of(field), taken.contact_id, values)
+    values = None if any(code == "suppressed" for code, _ in codes) else columns.values(cells)
+    return _remarked(columns, number, taken.status, codes, taken.contact_id, values)
+
+
+def _remarked(
+    columns: Columns,
+    number: int,
+    status: RowStatus,
+    codes: Sequence[tuple[str, str | None]],
+    contact_id: int | None,
+    values: dict[str, str] | None,
+) -> RowResult:
+    told = dict.fromkeys((code, field or _FIELDS.get(code)) for code, field in codes)
+    first, *more = (Remark(code, field, columns.header_of(field)) for code, field in told)
+    return RowResult(number, status, first.code, first.field, first.column, contact_id, values, more)
+
+
+def stored_remarks(more: Sequence[Remark]) -> Sequence[list[str | None]]:
+    """What `ImportRow.more` keeps of them; of none the one value that all such rows share."""
+    return [[one.code, one.field] for one in more] or _NONE
+
+
+_NONE: Sequence[list[str | None]] = ()
 
 
 def _count(results: Sequence[RowResult]) -> dict[str, int]:
@@ -491,5 +528,10 @@ def result_of(session: Session, import_id: int, number: int) -> RowResult | None
 
 
 def _stored(row: ImportRow, headers: dict[str, str]) -> RowResult:
-    column = next((headers[name] for name in fed_by(row.field) if name in headers), None)
-    return RowResult(row.number, row.status, row.code, row.field, column, row.contact_id, row.values)
+    more = [Remark(code or "", field, _header(headers, field)) for code, field in row.more]
+    return RowResult(row.number, row.status, row.code, row.field, _header(headers, row.field), row.contact_id, row.values, more)
+
+
+def _header(headers: dict[str, str], field: str | None) -> str | None:
+    """The header of the column that fed a field."""
+    return next((headers[name] for name in fed_by(field) if name in headers), None)

@@ -54,6 +54,7 @@ def mend(session: Session, import_id: int, number: int, texts: Mapping[int, str]
     result = imports.take_row(session, started, columns, (number, cells))
     before = row.status
     row.status, row.contact_id, row.code, row.field = result.status, result.contact_id, result.code, result.field
+    row.more = list(imports.stored_remarks(result.more))
     row.values = {**kept, **result.values} if result.values is not None else None
     if result.status is not before:
         counts = started.counts

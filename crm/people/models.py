@@ -505,6 +505,8 @@ class ImportRow(Base):
     """The code of `errors.py` that says why it was refused, or what to review."""
     field: Mapped[str | None] = mapped_column(sa.String(60), info=PLAIN)
     """The field of the column at fault."""
+    more: Mapped[list[list[str | None]]] = mapped_column(Json, default=list, info=PLAIN)
+    """What else there is to say of it, as ``[code, field]``."""
     values: Mapped[dict[str, Any] | None] = mapped_column(Json, info=personal(Personal.IDENTITY))
     """The row as it came, kept only when it was refused or needs review, so that nothing is lost."""
 

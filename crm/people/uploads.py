@@ -4,7 +4,7 @@ A file is stored only until its import ends or is given up. The worker knows an 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 
@@ -307,7 +307,7 @@ def try_out(database: Database, import_id: int) -> None:
             "unmatched": told.columns.unmatched,
             "not_read": told.columns.not_read,
             "rows": [
-                {"number": row.number, "status": row.status.value, "code": row.code, "field": row.field, "column": row.column}
+                {"number": row.number, "status": row.status.value, "remarks": [asdict(one) for one in row.remarks]}
                 for row in told.rows[:ROWS_TOLD]
             ],
         }

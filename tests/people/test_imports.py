@@ -458,6 +458,32 @@ def test_keeps_no_path_in_the_name_of_the_file(database: Database, tmp_path: Pat
         assert imports.begin(session, path, str(path)).file_name == "red.csv"
 
 
+def test_tells_all_that_there_is_to_say_of_a_row(database: Database) -> None:
+    header = ["Nombre completo", "Correo", "Ciudad", "Trato", "Idioma", "Sector", "Teléfono"]
+    body = sheet(
+        [
+            ["Ana Paz", "", "Springfield", "su señoría", "", "", ""],
+            ["Eva Sol", "eva@example.org", "", "", "klingon", "astronomía", "5.5E+09"],
+        ],
+        header,
+    )
+    checked = imports.check(database, body, "red.csv").rows
+    done = take_in(database, body)
+    with database.session(write=False) as session:
+        for entered, refused in (checked, results(session, done.id)):
+            assert [(one.code, one.column) for one in entered.remarks] == [
+                ("treatment_unknown", "Trato"),
+                ("city_ambiguous", "Ciudad"),
+                ("email_missing", "Correo"),
+            ]
+            assert [(one.code, one.column) for one in refused.remarks] == [
+                ("language_unknown", "Idioma"),
+                ("sector_unknown", "Sector"),
+                ("phone_in_exponent", "Teléfono"),
+            ]
+            assert all(one.sentence in (refused.sentence or "") for one in refused.remarks)
+
+
 def test_has_a_sentence_for_every_code_of_a_row() -> None:
     assert all(CrmError(code, limit=1).sentence for code in imports._FIELDS if code in SENTENCES)
     assert imports._FIELDS.keys() <= SENTENCES.keys()

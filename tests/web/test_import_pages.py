@@ -520,6 +520,28 @@ def test_a_refused_row_is_mended_on_the_page(visit: Visitor, database: Database)
     assert client.get("/importar/1/filas/99").status_code == 404
 
 
+def test_a_row_with_several_faults_tells_them_all_at_once(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    body = "Nombre completo;Correo;Idioma;Teléfono\nEva Sol;eva@example.org;klingon;5.5E+09\n".encode()
+    upload(client, body)
+    checked = press(client, 1, "check").text
+    language, phone = SENTENCES["language_unknown"], SENTENCES["phone_in_exponent"]
+    assert language in checked
+    assert phone in checked
+    press(client, 1, "import")
+    carried_out(database, 1)
+    for url in ("/importar/1/filas?estado=refused", "/importar/1/filas/2"):
+        shown = html.unescape(client.get(url).text)
+        assert language in shown, url
+        assert phone in shown, url
+    fields = {**csrf_of(client), "cell.0": "Eva Sol", "cell.1": "eva@example.org", "cell.2": "inglés", "cell.3": "5.5E+09"}
+    mended = html.unescape(client.post("/importar/1/filas/2", data=fields).text)
+    assert language not in mended
+    assert phone in mended
+    again = client.get("/importar/1/filas?estado=refused").text
+    assert language not in html.unescape(again), "what was mended is not told any more"
+
+
 def test_a_mended_row_goes_when_the_import_is_undone(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     taken(client, database, CROOKED)
