@@ -255,7 +255,8 @@ def _editor(
         "conflict": stored.conflict,
         "saved": stored.saved,
         "now": clock.now(),
-        "ordered": _ordered(session, campaign),
+        "ordered": _newest_send(session, campaign, Send.state.not_in(sends.OVER)),
+        "sent": _newest_send(session, campaign, Send.state.in_(sends.OVER) & ~Send.was_taken_back),
         "stopped": whole_number(request.query_params.get("detenido", "")),
         "languages": {language.value: words for language, words in LANGUAGES.items()},
         **_choices(session),
@@ -266,9 +267,9 @@ def _editor(
     return page(request, "drafting/side.html" if side_only else "drafting/editor.html", context, status=stored.status)
 
 
-def _ordered(session: Session, campaign: Campaign) -> Send | None:
-    """The newest send that still has mails to hand over: what is written now does not change them."""
-    found = sa.select(Send).where(Send.campaign_id == campaign.id, Send.state.not_in(sends.OVER)).order_by(Send.id.desc())
+def _newest_send(session: Session, campaign: Campaign, told: sa.ColumnElement[bool]) -> Send | None:
+    """The newest send of a campaign that is so: what is written now does not change its mails."""
+    found = sa.select(Send).where(Send.campaign_id == campaign.id, told).order_by(Send.id.desc())
     return session.scalars(found.limit(1)).first()
 
 

@@ -186,6 +186,25 @@ def test_lists_campaigns_and_their_sends_in_words(visit: Visitor, send_id: int) 
     assert "no cargue datos reales" in client.get("/").text
 
 
+def test_a_campaign_that_went_out_opens_its_results_and_its_editor_says_so(
+    visit: Visitor, send_id: int, database: Database
+) -> None:
+    title = f'<h2 id="campaign-1"><a href="/envios/{send_id}">Invitación al Taller de credencialización</a></h2>'
+    client = visit(Role.EDITING)
+    assert title in client.get("/campanas").text
+    assert title in visit(Role.READING).get("/campanas").text
+    said = "Esta campaña ya se envió"
+    assert said not in client.get("/campanas/1/redactar").text, "it is on its way, and the page says that"
+    with database.session() as session:
+        session.get_one(Send, send_id).state = SendState.DONE
+    written = client.get("/campanas/1/redactar").text
+    assert said in written
+    assert f'<a href="/envios/{send_id}">vea sus resultados</a>' in written
+    client.post("/campanas/1/duplicar", data=csrf_of(client))
+    assert '<h2 id="campaign-2"><a href="/campanas/2/redactar">' in client.get("/campanas").text, "a draft opens its editor"
+    assert said not in client.get("/campanas/2/redactar").text
+
+
 @pytest.mark.usefixtures("network")
 def test_every_link_of_a_page_leads_to_a_page(visit: Visitor, send_id: int) -> None:
     client = visit(Role.COORDINATION)
