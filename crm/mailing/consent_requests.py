@@ -5,6 +5,7 @@ docs/decisions/legacy-and-consent.md for how often and what becomes of who never
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
@@ -12,10 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from crm import clock
+from crm.mailing import links
 from crm.mailing.models import Delivery, DeliveryState, Outcome, Send, SkipReason
 from crm.people import consent
 from crm.people.contacts import visible
-from crm.people.models import Contact, Purpose, kept_id
+from crm.people.models import Contact, Purpose, Suppression, SuppressionReason, kept_id
 
 REQUESTS_MOST = 3
 """Times that a person is asked; who does not answer is not asked again."""
@@ -106,11 +108,33 @@ def sends(session: Session) -> Sequence[Send]:
     return session.scalars(asking.order_by(Send.id.desc()).limit(SENDS_SHOWN)).all()
 
 
-def answers_of(session: Session, send_ids: Sequence[int]) -> Mapping[int, int]:
-    """How many people answered each send, by its page or by mail."""
+@dataclass(frozen=True)
+class Answers:
+    """How many people answered one send, each by their last word."""
+
+    granted: int = 0
+    left: int = 0
+    """By the link of this mail, by answering it, or by marking it as unwanted."""
+
+    @property
+    def total(self) -> int:
+        return self.granted + self.left
+
+
+def answers_of(session: Session, send_ids: Sequence[int]) -> Mapping[int, Answers]:
+    """Who answered each send, yes or no; sends without any answer are absent."""
+    by_link = sa.literal(links.LEFT_BY) + sa.cast(Delivery.send_id, sa.String)
+    by_mail = Delivery.outcome.in_((Outcome.ANSWERED, Outcome.COMPLAINED))
+    gone = Suppression.reason.in_((SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED))
+    mine = sa.and_(Suppression.address_hash == Delivery.address_hash, gone, sa.or_(Suppression.proof == by_link, by_mail))
+    left = sa.exists().where(mine).correlate(Delivery)
     rows = session.execute(
-        sa.select(Delivery.send_id, sa.func.count())
-        .where(Delivery.send_id.in_(send_ids), Delivery.outcome == Outcome.ANSWERED)
+        sa.select(
+            Delivery.send_id,
+            sa.func.count(sa.case((sa.and_(Delivery.outcome == Outcome.ANSWERED, ~left), 1))),
+            sa.func.count(sa.case((left, 1))),
+        )
+        .where(Delivery.send_id.in_(send_ids), Delivery.state == DeliveryState.SENT)
         .group_by(Delivery.send_id)
     )
-    return {row[0]: row[1] for row in rows}
+    return {row[0]: Answers(row[1], row[2]) for row in rows if row[1] or row[2]}

@@ -90,6 +90,10 @@ def peek(session: Session, token: str) -> Leaving:
     return Leaving(Language(delivery.language), mask_address(delivery.address), False)
 
 
+LEFT_BY = "Enlace de baja del envío "
+"""How the proof of who left by the link of a mail begins; its send follows."""
+
+
 def leave(session: Session, token: str) -> Leaving:
     """Take the person of a link out of every mail; once or many times is the same. Who has the link was sent its mail."""
     leaving = peek(session, token)
@@ -99,7 +103,7 @@ def leave(session: Session, token: str) -> Leaving:
         session.info["actor"] = Actor(ActorKind.CONTACT, delivery.contact_id)
         deliveries.prove_sent(session, [delivery.id], deliveries.LINK_USED)
         today = clock.today()
-        proof = f"Enlace de baja del envío {delivery.send_id}"
+        proof = f"{LEFT_BY}{delivery.send_id}"
         consent.suppress(session, delivery.address, SuppressionReason.UNSUBSCRIBED, happened_on=today, proof=proof)
     return leaving
 

@@ -17,7 +17,8 @@ from crm.mailing.consent_requests import Answer
 from crm.mailing.models import Campaign, Delivery, SendMode
 from crm.mailing.schemas import SendIn, When
 from crm.people import privacy_notices
-from crm.people.models import Consent, Contact, EmailAddress, Purpose
+from crm.people.models import Consent, Contact, EmailAddress, Purpose, SuppressionReason
+from crm.people.suppression import suppress
 from crm.people.taking_in import take_in_many
 from crm.staff.models import Role
 from tests.mailing import factories
@@ -116,12 +117,42 @@ def test_from_a_list_without_a_basis_to_consents(
         assert all((one.notice_version, one.source, one.actor_kind) == ("2027-1", "page", "contact") for one in said)
         assert "p***@example.org" in said[0].evidence
         assert "Prueba/1." in said[0].evidence
+    assert "3 respuestas: 2 aceptaron y 1 se dio de baja" in coordinator.get("/regularizar").text
     home = coordinator.get("/").text
     assert "Regularización de consentimientos" in home
     assert 'href="/contactos?solicitud=granted"' in home
     listed = coordinator.get("/contactos?solicitud=granted").text
     assert "1–2 de 2" in listed
     assert "Solicitud de consentimiento" in listed
+
+
+def test_each_answer_to_a_request_is_counted_once_by_its_last_word(
+    database: Database, settings: Settings, visit: Visitor, anybody: TestClient
+) -> None:
+    """A yes, a yes that was taken back by the link of the same mail, a complaint; a baja that was told by telephone answers no
+    mail."""
+    legacy(database)
+    coordinator = visit(Role.COORDINATION)
+    with running() as server:
+        send_id = ask(database, settings, server, coordinator)
+    assert "sin respuestas todavía" in coordinator.get("/regularizar").text
+    by_person = links_of(server)
+    for number in (1, 2):
+        anybody.post(by_person[f"persona{number}@example.org"], data={"aviso": "2027-1"})
+    shown = anybody.get(by_person["persona2@example.org"]).text
+    way_out = re.search(r'href="(/p/baja/[^"]+)"', shown)
+    assert way_out
+    anybody.post(way_out[1])
+    with database.session() as session:
+        deliveries = {row.address: row.id for row in session.execute(sa.select(Delivery.address, Delivery.id))}
+        domain = "example.org"
+        complained = links.message_id(keys_of(session), deliveries[f"persona3@{domain}"], domain)
+        links.note_returned(session, complained, f"persona3@{domain}", SuppressionReason.COMPLAINED)
+        for number, reason in ((3, SuppressionReason.COMPLAINED), (4, SuppressionReason.UNSUBSCRIBED)):
+            suppress(session, f"persona{number}@{domain}", reason, happened_on=clock.today(), proof="Constancia")
+    with database.session(write=False) as session:
+        assert consent_requests.answers_of(session, [send_id]) == {send_id: consent_requests.Answers(granted=1, left=2)}
+    assert "3 respuestas: 1 aceptó y 2 se dieron de baja" in coordinator.get("/regularizar").text
 
 
 def test_nobody_is_asked_twice_in_a_fortnight_nor_more_than_three_times(
