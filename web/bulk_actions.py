@@ -193,11 +193,16 @@ def show(
     return page(request, "bulk_actions/list.html", context)
 
 
-def _words(done: BulkAction) -> str:
+def deed_words(done: BulkAction) -> str:
+    """What was done, in words; the text of a task or note only until it was undone."""
     value = dict(LANGUAGES).get(done.value, done.value) if done.kind is BulkKind.LANGUAGE else done.value  # type: ignore[call-overload]  # keys are words
     short = value if len(value) <= 80 else value[:79] + "…"
     words = UNDONE.get(done.kind) if done.undone_at else None
-    return f"{words or WORDS[done.kind].format(value=short)} a {counted(done.people, 'persona', 'personas')}"
+    return words or WORDS[done.kind].format(value=short)
+
+
+def _words(done: BulkAction) -> str:
+    return f"{deed_words(done)} a {counted(done.people, 'persona', 'personas')}"
 
 
 def _may_undo(done: BulkAction, viewer: Viewer) -> bool:

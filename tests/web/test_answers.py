@@ -13,18 +13,27 @@ from zipfile import ZipFile
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from crm import clock
-from crm.database import Database
+from crm.config import Settings
+from crm.database import Base, Database
+from crm.errors import SENTENCES
 from crm.history import Change
-from crm.mailing import segments
-from crm.mailing.models import Campaign, Delivery, DeliveryState, Send
+from crm.mailing import import_results, segments
+from crm.mailing.models import Attempt, Campaign, Delivery, DeliveryState, Send
 from crm.mailing.segment_schemas import SegmentIn
-from crm.people.models import Contact, Import, ImportState, Purpose
+from crm.people import bulk_actions, consent, contacts, uploads
+from crm.people.imports import Layout
+from crm.people.models import BulkKind, Contact, Import, ImportState, Purpose, SuppressionReason
+from crm.people.schemas import ContactPatch
 from crm.staff.models import Role
+from tests.mailing import factories
 from tests.web.conftest import Visitor, csrf_of
 from tests.web.network import build_send
+from web import held_words
+from web.held_words import Held
 
 HERE = "/campanas/enviado"
 WORDS = ("Fecha", "Campaña", "Asunto", "Finalidad", "Personas", "Países")
@@ -203,6 +212,57 @@ def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, networ
         assert [(one.entity_id, one.fields["form"][1], one.actor_id) for one in noted] == [(7, "page", 1), (7, "json", 1)]
         assert noted[1].fields["rows"] == [None, sum(map(len, held.values()))]
     assert "Todo lo que guardamos, visto o descargado" in privacy.get("/personas/7/todo").text
+
+
+def test_all_that_is_held_is_told_in_words(visit: Visitor, database: Database, settings: Settings) -> None:
+    privacy, _ = visit(Role.PRIVACY), visit(Role.COORDINATION)
+    body = "Nombre;Primer apellido;Correo;Ciudad;Trato\nAna;Núñez;ana@example.org;Chicago;su señoría\n".encode()
+    with database.session() as session:
+        number = uploads.upload(session, body, "lista.csv").id
+        uploads.describe(session, number, Layout(), None)
+    uploads.try_out(database, number)
+    with database.session() as session:
+        uploads.confirm(session, number, 2)
+    import_results.carry_out(database, number, lambda: False)
+    with database.session() as session:
+        person = session.scalars(sa.select(Contact.id)).one()
+        chicago = session.get_one(Contact, person).city_id
+        contacts.change(session, person, ContactPatch(city="Dallas", country="US"))
+        bulk_actions.carry_out(session, BulkKind.LANGUAGE, "en", [person], 2)
+        bulk_actions.carry_out(session, BulkKind.NOTE, "page", [person], 2)
+        left = SuppressionReason.UNSUBSCRIBED
+        consent.suppress(session, "ana@example.org", left, happened_on=clock.today(), proof="Llamada")
+    with database.session() as session:
+        send = factories.begun(session, settings, 1)
+        delivery = session.scalars(sa.select(Delivery.id).where(Delivery.send_id == send.id)).one()
+        reached = session.get_one(Delivery, delivery).contact_id
+        told = {"delivery_id": delivery, "at": clock.now(), "state": DeliveryState.DEFERRED}
+        session.add(Attempt(**told, step="message", reason="try_later"))
+        session.add(Attempt(**told, reason="link_used"))
+    shown = html.unescape(privacy.get(f"/personas/{person}/todo").text)
+    values = dict.fromkeys(re.findall(r"<dd[^>]*>(.*?)</dd>", shown, re.DOTALL))
+    assert any("Ciudad: Chicago → Dallas" in value for value in values)
+    assert f"Ciudad: {chicago}" not in shown
+    assert "Trato en el saludo: " + SENTENCES["treatment_unknown"] in values
+    assert any("Trato: su señoría" in value for value in values), "the row as it came, under its own titles"
+    assert {"Laura Guzmán", "Se cambió el idioma a Inglés", "Se anotó «page»", "Pidió la baja", "ana@example.org"} <= set(values)
+    assert any(value.endswith("Texto: page") or value == "page" for value in values), "what a person wrote is no code"
+    mails = html.unescape(privacy.get(f"/personas/{reached}/todo").text)
+    for words in ("al terminar de entregarlo", "El servidor pidió intentar más tarde", "Se usó el enlace de su correo"):
+        assert words in mails
+
+
+def test_every_closed_list_that_is_told_has_words(session: Session) -> None:
+    held = Held(session, 1, {})
+    untold = [
+        (table, column.name, value)
+        for table in held_words.TABLES
+        for column in Base.metadata.tables[table].columns
+        if column.name in held_words.COLUMNS and column.name != "actor_kind"
+        for value in getattr(column.type, "enums", ())
+        if held.told(table, {column.name: value, "address_hash": ""})[-1][1] == value
+    ]
+    assert untold == []
 
 
 # --- nobody waits for who reads ------------------------------------------------------------------------------------------------
