@@ -290,6 +290,7 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
     checked = started.checked["counts"] if started.checked else started.counts
     is_over = uploads.is_over(started)
     may_undo = import_results.may_undo(started)
+    segment = import_results.segment_of(session, started.id) if is_over else None
     return {
         "started": started,
         "who": who.name if who else None,
@@ -299,7 +300,8 @@ def _result(session: Session, started: Import) -> dict[str, Any]:
         "statuses": ROW_STATUSES,
         "purposes": {purpose.value: words for purpose, words in PURPOSES.items()},
         "failure": CrmError(started.failure, row="", limit="").sentence if started.failure else None,
-        "segment": import_results.segment_of(session, started.id) if is_over else None,
+        "segment": segment,
+        "left_in_segment": import_results.people_in(session, segment) if segment is not None and started.undone_at else 0,
         "foreseen": import_results.foresee(session, started.id) if may_undo else None,
         "written": import_results.count_written(session, started.id) if is_over else 0,
         "until": import_results.until(started),

@@ -1,6 +1,7 @@
 """What an import leaves behind: a segment of its own, and the way back."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +15,7 @@ from crm.errors import Conflict, CrmError
 from crm.history import Action, Actor, ActorKind, Change, Entry
 from crm.mailing import segments
 from crm.mailing.models import Delivery, DeliveryState, Segment
+from crm.mailing.segment_rules import parse
 from crm.people import imports, uploads
 from crm.people.models import Consent, Contact, EmailAddress, Import, ImportRow, ImportState, RowStatus, Suppression, visible
 
@@ -36,6 +38,11 @@ def make_segment(session: Session, done: Import) -> Segment | None:
     if not (done.counts.get(RowStatus.CREATED, 0) + done.counts.get(RowStatus.UPDATED, 0)):
         return None
     return segments.ensure(session, f"Importación {done.id}: {done.file_name}", _rule(done.id))
+
+
+def people_in(session: Session, segment: Segment) -> int:
+    """How many people are in the segment of an import now."""
+    return segments.count(session, parse(segment.rule))
 
 
 def _rule(import_id: int) -> dict[str, object]:
@@ -129,7 +136,8 @@ def count_written(session: Session, import_id: int) -> int:
 
 
 def undo(session: Session, import_id: int) -> Undoing:
-    """Take back the people whom an import created and nobody wrote to or changed since; their history stays.
+    """Take back the people whom an import created and nobody wrote to or changed since; their history stays. The segment of the
+    import goes too, unless somebody is left in it or a campaign names it.
 
     Errors: import_not_found, import_not_done, import_undone, import_too_old.
     """
@@ -142,6 +150,10 @@ def undo(session: Session, import_id: int) -> Undoing:
         _remove(session, ids[start : start + BATCH], import_id)
     done.undone_at, done.undone = clock.now(), told.to_json()
     session.flush()
+    segment = segment_of(session, import_id)
+    if segment is not None and not people_in(session, segment):
+        with suppress(Conflict):  # a campaign names it: what it was sent to must stay readable
+            segments.remove(session, segment.id)
     return told
 
 

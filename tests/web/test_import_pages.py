@@ -323,6 +323,38 @@ def test_keeps_whom_somebody_wrote_to(visit: Visitor, database: Database, settin
     assert 'action="/importar/1/deshacer"' not in page
 
 
+def test_the_segment_of_an_undone_import_goes_with_its_people(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(people(3)))
+    assert "solo se les puede pedir su consentimiento" in client.get("/importar/1").text
+    undone = client.post("/importar/1/deshacer", data={"numero": "3", **csrf_of(client)}).text
+    assert "Personas quitadas: 3" in undone
+    assert "solo se les puede pedir" not in undone, "there is nobody left to ask"
+    assert "no tiene segmento" in undone
+    assert "Importación 1: red.csv" not in client.get("/segmentos").text
+
+
+def test_the_segment_of_an_undone_import_stays_while_somebody_is_in_it_or_a_campaign_names_it(
+    visit: Visitor, database: Database
+) -> None:
+    client = visit(Role.COORDINATION)
+    taken(client, database, sheet(people(2)))
+    taken(client, database, sheet(people(2, start=5)))
+    with database.session() as session:
+        kept = segments.by_name(session, "Importación 2: red.csv")
+        number, first = kept.id, session.scalars(sa.select(Contact.id).where(Contact.import_id == 1)).first()
+        contacts.change(session, first or 0, ContactPatch(phone="+1 555 0100"))
+        made = campaign(session)
+        made.include = [number]
+    left = client.post("/importar/1/deshacer", data={"numero": "1", **csrf_of(client)}).text
+    assert "queda 1 persona" in left
+    named = client.post("/importar/2/deshacer", data={"numero": "2", **csrf_of(client)}).text
+    assert f'<a href="/segmentos/{number}">Importación 2: red.csv</a>, ya no hay nadie' in named
+    with database.session(write=False) as session:
+        assert segments.by_name(session, "Importación 1: red.csv")
+        assert segments.get(session, number)
+
+
 def test_does_not_undo_after_thirty_days(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     taken(client, database, sheet(people(1)))
