@@ -413,7 +413,8 @@ def undo(request: Request, session: SessionOf, import_id: ImportId, form: Posted
     if import_results.may_undo(started):
         expected = import_results.foresee(session, import_id).removed
         if typed != expected:
-            context = _result(session, started) | {"wrong": f"Escriba {expected:,}: las personas que se quitarían ahora."}
+            whom = "la persona que se quitaría" if expected == 1 else "las personas que se quitarían"
+            context = _result(session, started) | {"wrong": f"Escriba {expected:,}: {whom} ahora."}
             return page(request, "imports/result.html", context, status=422)
     import_results.undo(session, import_id)
     return RedirectResponse(f"/importar/{import_id}", status_code=303)

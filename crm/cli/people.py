@@ -101,8 +101,14 @@ def _import(database: Database, file: Path, basis: imports.Basis | None, as_json
 
 
 def _counted(counts: dict[str, int]) -> str:
-    words = {"created": "nuevas", "updated": "actualizadas", "unchanged": "sin cambios", "refused": "rechazadas"}
-    return " · ".join(f"{counts.get(status, 0):,} {word}" for status, word in words.items())
+    words = {
+        "created": ("nueva", "nuevas"),
+        "updated": ("actualizada", "actualizadas"),
+        "unchanged": ("sin cambios", "sin cambios"),
+        "refused": ("rechazada", "rechazadas"),
+    }
+    told = ((counts.get(status, 0), one, many) for status, (one, many) in words.items())
+    return " · ".join(f"{number:,} {one if number == 1 else many}" for number, one, many in told)
 
 
 @suppressions.command("add")

@@ -137,7 +137,7 @@ def test_corrects_the_columns(visit: Visitor, database: Database) -> None:
     assert "La primera fila debe tener los títulos" in page.text
     changes = {"column.0": "given_names", "column.1": "first_surname", "column.2": "emails", "column.3": ""}
     checked = press(client, 1, "check", **changes)
-    assert "1 nuevas" in checked.text
+    assert "1 nueva<" in checked.text
     assert "No se importan estas columnas: Notas" in checked.text
     press(client, 1, "import")
     assert carried_out(database, 1).columns == {"given_names": "Quién", "first_surname": "Casa", "emails": "Dónde escribirle"}
@@ -158,7 +158,7 @@ def test_chooses_the_sheet(visit: Visitor, database: Database) -> None:
     other = press(client, 1, "sheet", sheet="Lista")
     fields = fields_of(other.text)
     assert (fields["sheet"], fields["column.0"], fields["column.1"]) == ("Lista", "full_name", "emails")
-    assert "1 nuevas" in client.post("/importar/1", data={**fields, "deed": "check"}).text
+    assert "1 nueva<" in client.post("/importar/1", data={**fields, "deed": "check"}).text
     press(client, 1, "import")
     assert carried_out(database, 1).counts["created"] == 1
 
@@ -353,6 +353,24 @@ def test_the_segment_of_an_undone_import_stays_while_somebody_is_in_it_or_a_camp
     with database.session(write=False) as session:
         assert segments.by_name(session, "Importación 1: red.csv")
         assert segments.get(session, number)
+
+
+def test_one_is_told_as_one(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    body = b"Nombre completo;Correo;Idioma\nAna Paz;ana@example.org;\nEva Sol;eva@example.org;klingon\n"
+    upload(client, body)
+    checked = press(client, 1, "check").text
+    for words in ("1 nueva<", "0 actualizadas<", "0 sin cambios<", "1 no entra<"):
+        assert words in checked
+    press(client, 1, "import")
+    carried_out(database, 1)
+    assert "1 nueva, 0 actualizadas, 1 no entra<" in client.get("/importar").text
+    assert "<b>Se quitaría 1 persona</b>" in client.get("/importar/1").text
+    wrong = client.post("/importar/1/deshacer", data={"numero": "2", **csrf_of(client)}).text
+    assert "Escriba 1: la persona que se quitaría ahora." in wrong
+    with database.session() as session:
+        contacts.change(session, session.scalars(sa.select(Contact.id)).one(), ContactPatch(phone="+1 555 0100"))
+    assert "Se quedaría 1 que alguien cambió después" in client.get("/importar/1").text
 
 
 def test_does_not_undo_after_thirty_days(visit: Visitor, database: Database) -> None:
@@ -624,7 +642,7 @@ def test_the_letters_are_read_as_a_person_chooses_and_nothing_said_is_lost(visit
     assert (again["encoding"], again["told_encoding"]) == ("mac-roman", "mac-roman")
     assert [again[f"column.{place}"] for place in range(4)] == ["full_name", "organization", "phone", "emails"]
     assert (again["basis"], again["evidence"].strip()) == ("stated", "Taller")
-    assert "1 nuevas" in client.post("/importar/1", data={**again, **STATED, "deed": "check"}).text
+    assert "1 nueva<" in client.post("/importar/1", data={**again, **STATED, "deed": "check"}).text
     press(client, 1, "import")
     carried_out(database, 1)
     with database.session(write=False) as session:
