@@ -374,7 +374,7 @@ def raise_ids(connection: sa.Connection, last: Mapping[str, int]) -> None:
     SQLite gives `max(id) + 1`, unless the table says AUTOINCREMENT: only then it remembers what it gave. So its stored definition
     is changed, as the SQLite manual tells for changes that leave the rows as they are (lang_altertable.html, 8).
     """
-    if connection.dialect.name == "sqlite":
+    if last and connection.dialect.name == "sqlite":
         _remember_ids(connection, list(last))
     for name, number in last.items():
         wanted = max(number, _last_id(connection, name))

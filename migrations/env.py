@@ -4,7 +4,7 @@ from alembic import context
 
 from crm import backup, copies, files, history
 from crm.config import Settings
-from crm.database import Base, Json, UtcDateTime, make_engine
+from crm.database import Base, Json, UtcDateTime, last_ids, make_engine, raise_ids
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
 from crm.people import duplicate_models as duplicates
@@ -40,20 +40,25 @@ def render(kind, value, autogen):  # type: ignore[no-untyped-def]
 
 def migrate(connection) -> None:  # type: ignore[no-untyped-def]  # alembic's own environment is untyped
     """Whoever gives the connection closes it afterwards: on SQLite it no longer watches over what refers to what, since a table
-    that others refer to is changed by making it anew. What the migrations leave behind is looked at instead."""
-    if connection.dialect.name == "sqlite":
+    that others refer to is changed by making it anew. What the migrations leave behind is looked at instead; and no id that a
+    table gave, also to rows that are gone, is given again by the one that takes its place."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    if on_sqlite:
         connection.connection.driver_connection.execute("PRAGMA foreign_keys = OFF")  # heeded only outside of a transaction
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
-        render_as_batch=connection.dialect.name == "sqlite",
+        render_as_batch=on_sqlite,
         compare_type=True,
         render_item=render,
     )
     with context.begin_transaction():
+        given = last_ids(connection) if on_sqlite else {}
         context.run_migrations()
-        if connection.dialect.name == "sqlite" and (lost := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
-            raise RuntimeError(f"after the migrations a row of {lost[0]} refers to one of {lost[2]} that is not there")
+        if on_sqlite:
+            raise_ids(connection, {name: given[name] for name, last in last_ids(connection).items() if last < given.get(name, 0)})
+            if lost := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise RuntimeError(f"after the migrations a row of {lost[0]} refers to one of {lost[2]} that is not there")
 
 
 run()
