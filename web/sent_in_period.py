@@ -71,7 +71,7 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
         "period": period,
         "query": address("", **_query(period)),
         "typed": {name: request.query_params.get(name, "") or value for name, value in _query(period).items()},
-        "presets": _presets(),
+        "presets": _presets(period),
         "rows": found,
         "states": STATES,
         "purposes": PURPOSES,
@@ -88,15 +88,15 @@ def show(request: Request, session: SessionOf, viewer: ViewerOf) -> Response:
     return page(request, "sent_in_period/page.html", context, status=status)
 
 
-def _presets() -> list[tuple[str, str]]:
-    """Periods that are asked for most, with their address."""
+def _presets(shown: Period) -> list[tuple[str, str, bool]]:
+    """Periods that are asked for most, with their address, and whether each is the one that is shown."""
     today = clock.today()
     this = sent_in_period.quarter_of(today)
     before = sent_in_period.quarter_of(this.first - timedelta(days=1))
     month = Period(today.replace(day=1), (today.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1))
     year = Period(today.replace(month=1, day=1), today.replace(month=12, day=31))
     named = (("Este mes", month), ("Este trimestre", this), ("Trimestre anterior", before), ("Este año", year))
-    return [(words, address(HERE, **_query(period))) for words, period in named]
+    return [(words, address(HERE, **_query(period)), period == shown) for words, period in named]
 
 
 @router.get(HERE + "/archivo")

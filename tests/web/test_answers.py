@@ -214,6 +214,16 @@ def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, networ
     assert "Todo lo que guardamos, visto o descargado" in privacy.get("/personas/7/todo").text
 
 
+def test_the_period_that_is_shown_is_marked(visit: Visitor) -> None:
+    reader = visit(Role.READING)
+    marked = re.compile(r'<a href="([^"]+)" aria-current="page">([^<]+)</a>')
+    tabs = dict(re.findall(r'<a href="(/campanas/enviado[?][^"]+)" ?(?:aria-current="page")?>([^<]+)</a>', reader.get(HERE).text))
+    assert [words for _, words in marked.findall(reader.get(HERE).text) if words in tabs.values()] == ["Este trimestre"]
+    for href, words in tabs.items():
+        assert (href, words) in marked.findall(reader.get(html.unescape(href)).text)
+    assert not set(tabs.values()) & {words for _, words in marked.findall(reader.get(f"{HERE}?desde=2024-02-03").text)}
+
+
 def test_all_that_is_held_is_told_in_words(visit: Visitor, database: Database, settings: Settings) -> None:
     privacy, _ = visit(Role.PRIVACY), visit(Role.COORDINATION)
     body = "Nombre;Primer apellido;Correo;Ciudad;Trato\nAna;Núñez;ana@example.org;Chicago;su señoría\n".encode()

@@ -254,6 +254,16 @@ def test_nothing_scrolls_sideways_on_the_narrowest_phone(browser: Browser, site:
     visit.page.context.close()
 
 
+@looks
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_table_that_slides_says_so(browser: Browser, site: Site, size: tuple[int, int]) -> None:
+    page = signed_in(browser, site, size).page
+    page.goto("/campanas/enviado")
+    slides = page.evaluate("(one => one.scrollWidth > one.clientWidth)(document.querySelector('.slides'))")
+    assert slides == page.locator(".slide-hint").is_visible() == (size == SIZES["phone"])
+    page.context.close()
+
+
 def test_filters_in_place_and_keeps_the_chip_open(browser: Browser, site: Site) -> None:
     visit = signed_in(browser, site)
     page = visit.page
