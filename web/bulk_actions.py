@@ -20,7 +20,7 @@ from crm.people.names import display_name
 from crm.people.pasted_addresses import Pasted
 from crm.staff.models import Account
 from crm.staff.rights import Right
-from web import follow_ups
+from web import follow_ups, samples
 from web.asked import text_of, whole_number
 from web.contact_list import Filter, condition
 from web.dependencies import Posted, SessionOf, ViewerOf, database_of, writing
@@ -52,6 +52,7 @@ UNDONE = {BulkKind.TASK: "Se agregó una tarea", BulkKind.NOTE: "Se escribió un
 """What is told without its text once it was undone."""
 
 router = APIRouter()
+ActionId = Annotated[int, Path(ge=1, lt=2**31)]
 
 
 @dataclass(frozen=True)
@@ -209,8 +210,30 @@ def _may_undo(done: BulkAction, viewer: Viewer) -> bool:
     return done.undone_at is None and viewer.may(_right(done.kind))
 
 
+@router.get("/lotes/{action_id}/personas")
+def people(
+    request: Request,
+    session: SessionOf,
+    viewer: ViewerOf,
+    action_id: ActionId,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> Response:
+    """Whom an action changed."""
+    done = bulk_actions.get(session, action_id)
+    listed = samples.reached(session, bulk_actions.changed(action_id), cursor, masked=not viewer.may(Right.VIEW_ADDRESSES))
+    who = session.get(Account, done.account_id)
+    context = {
+        "done": done,
+        "words": deed_words(done),
+        "who": who.name if who is not None else "otra cuenta",
+        "here": f"/lotes/{action_id}/personas",
+        **listed,
+    }
+    return page(request, "bulk_actions/people.html", context)
+
+
 @router.post("/lotes/{action_id}/deshacer")
-def undo(session: SessionOf, viewer: ViewerOf, action_id: Annotated[int, Path(ge=1, lt=2**31)]) -> Response:
+def undo(session: SessionOf, viewer: ViewerOf, action_id: ActionId) -> Response:
     """Take it back from who is still as it left them."""
     _check(bulk_actions.get(session, action_id).kind, viewer)
     bulk_actions.undo(session, action_id)
@@ -263,7 +286,7 @@ def _take_out(request: Request, session: Session, form: FormData, *, is_last: bo
     words = (
         f"{SUPPRESSIONS[reason][0]}: {counted(done, 'dirección quedó fuera', 'direcciones quedaron fuera')} de todos los envíos."
     )
-    return _leaving_page(request, session, {"fecha": typed["fecha"], "motivo": typed["motivo"]}, done=words)
+    return _leaving_page(request, session, {"fecha": typed["fecha"], "motivo": typed["motivo"]}, done=words, gone=fresh)
 
 
 def _leaving_page(
@@ -274,9 +297,10 @@ def _leaving_page(
     told: list[Pasted] | None = None,
     wrong: Mapping[str, str] | None = None,
     done: str = "",
+    gone: list[Pasted] | None = None,
     status: int = 200,
 ) -> Response:
-    owners = {one.contact_id for one in told or () if one.contact_id}
+    owners = {one.contact_id for one in [*(told or ()), *(gone or ())] if one.contact_id}
     people = session.scalars(sa.select(Contact).where(Contact.id.in_(owners))).all()
     context = {
         "typed": dict.fromkeys(_LEAVING, "") | dict(typed),
@@ -286,6 +310,7 @@ def _leaving_page(
         "reasons": [(name, SUPPRESSIONS[reason][0]) for name, reason in NEVER_AGAIN.items()],
         "wrong": wrong or {},
         "done": done,
+        "gone": gone or [],
         "most": 60_000,
         "proof_most": PROOF_LENGTH,
     }

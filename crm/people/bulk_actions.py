@@ -24,6 +24,7 @@ from crm.people.models import (
     Tag,
     Task,
     contact_tag,
+    kept_id,
     unblocked,
 )
 from crm.people.notes import checked_text
@@ -90,6 +91,12 @@ def get(session: Session, action_id: int) -> BulkAction:
     if found is None:
         raise NotFound("bulk_action_not_found")
     return found
+
+
+def changed(action_id: int) -> sa.Select[int]:
+    """The ids of the people whom an action changed; records that were joined since are one, and who was deleted is gone."""
+    theirs = sa.select(kept_id().label("person")).join(BulkActionPerson, BulkActionPerson.contact_id == Contact.id)
+    return theirs.where(BulkActionPerson.bulk_action_id == action_id).distinct()
 
 
 def until(done: BulkAction) -> datetime:

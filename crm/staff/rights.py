@@ -115,6 +115,7 @@ PAGES: dict[str, Access] = {
     "GET /lotes": needs(Right.VIEW_ADDRESSES),
     "GET /lotes/nuevo": needs(Right.VIEW_ADDRESSES),
     "POST /lotes/nuevo": needs(Right.VIEW_ADDRESSES),
+    "GET /lotes/{action_id}/personas": needs(Right.VIEW_ADDRESSES),
     "POST /lotes/{action_id}/deshacer": needs(Right.VIEW_ADDRESSES),
     "GET /lotes/bajas": needs(Right.EDIT),
     "POST /lotes/bajas": needs(Right.EDIT),

@@ -27,11 +27,11 @@ from crm.mailing.segment_schemas import SegmentIn
 from crm.outreach import materials
 from crm.outreach.models import MaterialKind
 from crm.outreach.schemas import MaterialIn
-from crm.people import comparing, privacy_notices, uploads
+from crm.people import bulk_actions, comparing, privacy_notices, uploads
 from crm.people.duplicate_models import DuplicatePair
 from crm.people.evidence import Grade, Reason
 from crm.people.imports import Layout
-from crm.people.models import Contact
+from crm.people.models import BulkKind, Contact
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
 from tests.chromium import chromium
@@ -79,7 +79,7 @@ class Site:
             self.invitation, "/entrar/invitacion/usada",
             "/segmentos", "/segmentos/nuevo", "/segmentos/1", "/segmentos/2", "/contactos?segmento=1", "/segmentos/1/personas",
             "/importar", "/importar/1", "/importar/2", "/importar/3", "/importar/3/filas", "/importar/3/filas?estado=refused",
-            "/importar/3/filas/5",
+            "/importar/3/filas/5", "/lotes/1/personas",
             "/duplicados", "/duplicados/1", "/duplicados?grado=aparte",
             "/no-existe", "/p/baja/desconocido", "/p/consentimiento/desconocido", "/p/aviso/2027-1",
         ]  # fmt: skip
@@ -111,6 +111,7 @@ def lists(database: Database) -> None:
         reasons = [Reason.OTHER_DOMAIN, Reason.MISSING_SURNAME, Reason.OTHER_CITY]
         comparing.write_keys(session, comparing.records(session, list(session.scalars(sa.select(Contact.id)))))
         session.add(DuplicatePair(low_id=7, high_id=8, score=4.2, grade=Grade.PROBABLE, reasons=reasons))
+        bulk_actions.carry_out(session, BulkKind.NOTE, "Vino al taller", [7, 8], 1)
         segments.create(session, SegmentIn(name="Norteamérica con taller", rule=shown))
         segments.create(session, SegmentIn(name="Regla profunda", rule={"any": [{"all": [country, {"any": [tag, country]}]}]}))
         for name in ("nueva.csv", "revisada.csv", "hecha.csv"):

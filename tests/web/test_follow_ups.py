@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from crm import clock
 from crm.database import Database
 from crm.history import Change, ChangePersonal
-from crm.people.models import BulkAction, BulkKind, Contact, Suppression, Tag, Task, contact_tag
+from crm.people.models import BulkAction, BulkActionPerson, BulkKind, Contact, EmailAddress, Suppression, Tag, Task, contact_tag
 from crm.staff.models import Account, Role
 from tests.web.conftest import Visitor, csrf_of
 
@@ -113,6 +113,13 @@ def test_all_of_a_filter_are_tagged_and_untagged_again(visit: Visitor, network: 
     done = post(editor, "/lotes/nuevo", cuantas=count, **told)
     assert f"Se puso la etiqueta «Consulado 2027» a {many[1]} personas." in done
     assert people_tagged(database, "Consulado 2027") == int(count)
+    assert '<a href="/lotes/1/personas">Ver a quiénes</a>' in done
+    listed = editor.get("/lotes/1/personas").text
+    assert "Se puso la etiqueta «Consulado 2027»" in listed
+    assert f"{many[1]} personas ·" in listed
+    with database.session(write=False) as session:
+        tagged = set(session.scalars(sa.select(BulkActionPerson.contact_id)))
+    assert set(map(int, re.findall(r'href="/personas/(\d+)"', listed))) <= tagged
     assert f"Se deshizo en {many[1]} personas." in post(editor, "/lotes/1/deshacer")
     assert people_tagged(database, "Consulado 2027") == 0
 
@@ -133,6 +140,9 @@ def test_only_those_marked_are_meant_and_only_privacy_blocks(visit: Visitor, net
     assert privacy.post("/lotes/nuevo", data={**told, "que": "etiquetar", "valor": "x"} | csrf_of(privacy)).status_code == 403
     assert "Se bloquearon los datos a 2 personas" in post(privacy, "/lotes/nuevo", que="bloquear", **told)
     assert blocked(database) == 2
+    assert "2 personas ya no se muestran: sus datos están bloqueados." in editor.get("/lotes/2/personas").text
+    assert 'href="/personas/3"' not in editor.get("/lotes/2/personas").text
+    assert editor.get("/lotes/99/personas").status_code == 404
     assert editor.post("/lotes/2/deshacer", data=csrf_of(editor)).status_code == 403
     post(privacy, "/lotes/2/deshacer")
     assert blocked(database) == 0
@@ -171,9 +181,19 @@ def test_pasted_addresses_leave_once_their_number_is_typed(visit: Visitor, netwo
     before = left(database)
     assert "el número de direcciones, para confirmar" in post(editor, "/lotes/bajas", paso="hacer", numero="3", **told)
     assert left(database) == before
-    assert "2 direcciones quedaron fuera" in post(editor, "/lotes/bajas", paso="hacer", numero="2", **told)
+    done = post(editor, "/lotes/bajas", paso="hacer", numero="2", **told)
+    assert "2 direcciones quedaron fuera" in done
+    assert "No está en la Red" in done
     assert left(database) == before + 2
     assert "Todas estaban fuera ya" in post(editor, "/lotes/bajas", **told)
+    with database.session(write=False) as session:
+        one = session.execute(sa.select(EmailAddress.contact_id, EmailAddress.address).order_by(EmailAddress.id)).first()
+    assert one
+    told["direcciones"] = one.address
+    theirs = post(editor, "/lotes/bajas", paso="hacer", numero="1", **told)
+    assert f'<a href="/personas/{one.contact_id}">' in theirs
+    assert "Ya estaba fuera: no hay" in post(editor, "/lotes/bajas", **told)
+    assert 'href="/lotes/bajas"' in editor.get("/contactos").text.partition('class="card contacts"')[0], "above the list"
     nothing = post(editor, "/lotes/bajas", **told | {"direcciones": "nadie", "prueba": ""})
     assert "No hay ninguna dirección" in nothing
     assert "Escriba cómo consta" in nothing
