@@ -12,17 +12,22 @@ from crm.database import keys_of
 from crm.errors import CrmError, InvalidInput
 from crm.people import suppression
 from crm.people.addresses import Address, read_address
+from crm.people.columns import field_of
 from crm.people.contacts import visible
 from crm.people.models import Contact, EmailAddress, SuppressionReason
 
 MOST = 2_000
 LONGEST = 320
 """Letters of an address (RFC 5321, 4.5.3.1); a longer word is none, and costs seconds to find it out."""
-_PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…=:\u200b-\u200f\u2028-\u202e\u2060\ufeff]+')
-"""What parts addresses; an apostrophe is a letter of some."""
-_AROUND = ".:*·•–—‐-_'`/\\#>¿¡☐"
+_PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…:\u200b-\u200f\u2028-\u202e\u2060\ufeff]+')
+"""What parts addresses; an apostrophe is a letter of some, and so is the sign of equality."""
+_END = re.compile(r"(@[\w.-]+)[?&]")
+"""Where the address of a link ends, and what the link says besides begins."""
+_LABELS = frozenset({"to", "cc", "bcc", "para"})
+"""What stands before an address and a sign of equality, beside the titles of a column of addresses: «correo=ana@…», «?cc=ana@…»."""
+_AROUND = ".:*·•–—‐-_'`/\\#>¿¡☐="
 """Signs at the edges of a word that are of the text around it: bullets, dashes, quotes."""
-_MAY_BEGIN = "-_'"
+_MAY_BEGIN = "-_'="
 """Those of them that some addresses do begin with."""
 _CURLY = re.compile(r"(?<=\w)[’ʼ](?=\w)")
 """The apostrophe of word processors, within a name."""
@@ -48,7 +53,7 @@ def readings(text: str) -> list[tuple[str, ...]]:
     """What may be an address in a text, in order: as it is written, and without what may be of the text around it."""
     text = _CURLY.sub("'", text)
     text = re.sub(r"\s?[(\[{]\s?(?:arroba|at)\s?[)\]}]\s?", "@", text, flags=re.IGNORECASE)
-    return [_readings(word.partition("?")[0].rstrip(_AROUND)) for word in _PARTS.split(text) if "@" in word]
+    return [_readings(word.rstrip(_AROUND)) for word in _PARTS.split(_END.sub(r"\1 ", text)) if "@" in word]
 
 
 def _readings(word: str) -> tuple[str, ...]:
@@ -58,7 +63,17 @@ def _readings(word: str) -> tuple[str, ...]:
     ways = [whole, bare]
     while found := _NUMBERED.match(ways[-1]):
         ways.append(ways[-1][found.end() :].lstrip(_AROUND))
+    label, _, rest = ways[-1].partition("@")[0].rpartition("=")
+    if rest and _is_label(label):
+        ways += _readings(ways[-1][len(label) + 1 :])
     return tuple(dict.fromkeys(ways))
+
+
+def _is_label(text: str) -> bool:
+    """Whether a text says that an address follows. Anything else before a sign of equality is of the address itself: without it, it
+    would be another person's."""
+    word = re.split(r"[?&/]", text)[-1]
+    return word.lower() in _LABELS or field_of(word) == "emails"
 
 
 def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]:

@@ -57,6 +57,41 @@ def test_the_apostrophe_of_word_processors_is_one(session: Session) -> None:
     assert read.text == "o'brien@example.org"
 
 
+@pytest.mark.parametrize("written", ["x=ana@example.org", "a=b=ana@example.org", "que?ana@example.org", "a&ana@example.org"])
+def test_what_is_of_an_address_is_not_left_out_of_it(session: Session, written: str) -> None:
+    """Valid letters of an address (RFC 5322, atext): without what stands before them it would be another person who leaves."""
+    take_in_many(session, [contact_in(1, emails=["ana@example.org"])])
+    (read,) = pasted_addresses.look(session, f"Ana {written}, por favor", LEFT)
+    assert (read.text, read.contact_id) == (written, None)
+    pasted_addresses.take_out(session, [read], LEFT, happened_on=DAY, proof="Llamada")
+    (ana,) = pasted_addresses.look(session, "ana@example.org", LEFT)
+    assert not ana.has_left
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "correo=ana@example.org",
+        "E-mail=ana@example.org",
+        "https://red.example.org/baja?email=ana@example.org&x=1",
+        "=ana@example.org",
+    ],
+)
+def test_a_title_before_an_address_is_not_of_it_unless_somebody_is_called_so(session: Session, text: str) -> None:
+    take_in_many(session, [contact_in(1, emails=["ana@example.org"])])
+    (read,) = pasted_addresses.look(session, text, LEFT)
+    assert (read.text, read.contact_id is not None) == ("ana@example.org", True)
+    assert read.written, "and the page tells how it stands in the text"
+    take_in_many(session, [contact_in(2, emails=[read.written])])
+    (other,) = pasted_addresses.look(session, text, LEFT)
+    assert other.text == read.written
+
+
+def test_every_address_of_a_link_is_found() -> None:
+    told = pasted_addresses.readings("mailto:mia@example.org?subject=Baja&cc=eva@example.org")
+    assert [ways[-1] for ways in told] == ["mia@example.org", "eva@example.org"]
+
+
 def test_signs_around_an_address_are_not_of_it_and_an_apostrophe_is() -> None:
     text = (
         "o'brien@example.org •ana16@example.org –ana22@example.org 1.ana21@example.org correo=ana7@example.org “eva@example.org” "
