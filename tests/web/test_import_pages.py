@@ -338,20 +338,19 @@ def test_the_segment_of_an_undone_import_stays_while_somebody_is_in_it_or_a_camp
     visit: Visitor, database: Database
 ) -> None:
     client = visit(Role.COORDINATION)
-    taken(client, database, sheet(people(2)))
-    taken(client, database, sheet(people(2, start=5)))
+    one, other = (taken(client, database, sheet(people(2, start=start))).id for start in (0, 5))
     with database.session() as session:
-        kept = segments.by_name(session, "Importación 2: red.csv")
-        number, first = kept.id, session.scalars(sa.select(Contact.id).where(Contact.import_id == 1)).first()
+        kept = segments.by_name(session, f"Importación {other}: red.csv")
+        number, first = kept.id, session.scalars(sa.select(Contact.id).where(Contact.import_id == one)).first()
         contacts.change(session, first or 0, ContactPatch(phone="+1 555 0100"))
         made = campaign(session)
         made.include = [number]
-    left = client.post("/importar/1/deshacer", data={"numero": "1", **csrf_of(client)}).text
+    left = client.post(f"/importar/{one}/deshacer", data={"numero": "1", **csrf_of(client)}).text
     assert "queda 1 persona" in left
-    named = client.post("/importar/2/deshacer", data={"numero": "2", **csrf_of(client)}).text
-    assert f'<a href="/segmentos/{number}">Importación 2: red.csv</a>, ya no hay nadie' in named
+    named = client.post(f"/importar/{other}/deshacer", data={"numero": "2", **csrf_of(client)}).text
+    assert f'<a href="/segmentos/{number}">Importación {other}: red.csv</a>, ya no hay nadie' in named
     with database.session(write=False) as session:
-        assert segments.by_name(session, "Importación 1: red.csv")
+        assert segments.by_name(session, f"Importación {one}: red.csv")
         assert segments.get(session, number)
 
 
