@@ -27,8 +27,8 @@ run: setup ## a running product: database, demo network on an empty database, we
 	CRM_DEMO=$${CRM_DEMO-$$([ -n "$$CRM_SMTP_URL" ] && echo 0 || echo 1)} $(BIN)/crm run
 
 test: setup ## everything, on SQLite and on PostgreSQL, browser included
-	$(BIN)/pytest -n 2 --dist loadgroup
-	CRM_TEST_DATABASE=postgresql $(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 3 --dist loadgroup
+	CRM_TEST_DATABASE=postgresql $(BIN)/pytest -n 3 --dist loadgroup
 
 check: setup ## format, lint, types, imports, dead dependencies
 	$(BIN)/ruff format --check .
