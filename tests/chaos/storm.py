@@ -6,6 +6,7 @@ database that anybody else made can be named.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 
 from crm.config import Settings
 from crm.database import Database
-from crm.keys import load_keys
+from crm.keys import KEYS_FILE, load_keys
 from crm.mailing import sends
 from crm.mailing.models import Delivery, DeliveryState, Send, SendState
 from tests.bench import crowd, sinks
@@ -84,12 +85,20 @@ class Storm:
     def run(self, told: Callable[[str], None] = lambda _: None) -> Account:
         account, template = Account(), self._template()
         while account.kills < self.kills:
-            one = _Send(self, self.server.create(f"storm_{account.sends}", template))
+            name = f"storm_{account.sends}"
+            one = _Send(self, self.server.create(name, template), self._installation(name))
             account.add(one.run(self.kills - account.kills))
             self.server.drop(f"storm_{account.sends - 1}")
             told(f"{account.kills} of {self.kills}: {account}")
         self.server.drop(template)
         return account
+
+    def _installation(self, name: str) -> Path:
+        """A data folder of its own for each send: beside that of another the database would be taken for a copy, and held."""
+        folder = self.folder / f"data_{name}"
+        folder.mkdir()
+        shutil.copy2(self.folder / KEYS_FILE, folder)
+        return folder
 
     def _template(self) -> str:
         url = self.server.create("calm", None)
@@ -107,13 +116,13 @@ class Storm:
 class _Send:
     """One send, from its first mail to its last, and what breaks meanwhile."""
 
-    def __init__(self, storm: Storm, url: str) -> None:
-        self.storm, self.url = storm, url
-        self.settings = Settings(database_url=url, data_dir=storm.folder, secret_key=SECRET, demo=False)
+    def __init__(self, storm: Storm, url: str, folder: Path) -> None:
+        self.storm, self.url, self.folder = storm, url, folder
+        self.settings = Settings(database_url=url, data_dir=folder, secret_key=SECRET, demo=False)
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def run(self, most_kills: int) -> Account:
-        database, account = Database(self.settings, load_keys(self.storm.folder)), Account(sends=1)
+        database, account = Database(self.settings, load_keys(self.folder)), Account(sends=1)
         with ExitStack() as stack:
             stack.callback(database.dispose)
             port, accepted = stack.enter_context(self._mail_server())
@@ -135,7 +144,7 @@ class _Send:
     def _told(self, port: int) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CRM_")}
         url = self.url.replace("postgresql+psycopg://", "postgresql://")
-        told = {"CRM_DATABASE_URL": url, "CRM_DATA_DIR": str(self.storm.folder), "CRM_SECRET_KEY": SECRET, "CRM_DEMO": "0"}
+        told = {"CRM_DATABASE_URL": url, "CRM_DATA_DIR": str(self.folder), "CRM_SECRET_KEY": SECRET, "CRM_DEMO": "0"}
         return kept | told | {"CRM_SMTP_URL": f"smtp://127.0.0.1:{port}?tls=none"}
 
     # --- the mail server -------------------------------------------------------------------------------------------------------
