@@ -1,6 +1,7 @@
 """The page where who was asked for consent says yes: looking changes nothing, one button records it with its proof."""
 
 from dataclasses import dataclass
+from datetime import date
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,7 +14,7 @@ from crm.mailing import deliveries, links
 from crm.mailing.models import Delivery, Outcome
 from crm.people import consent, privacy_notices
 from crm.people.addresses import mask_address
-from crm.people.models import Channel, ConsentState, Contact, EmailAddress, Language, PrivacyNotice, Purpose
+from crm.people.models import Channel, Consent, ConsentState, Contact, EmailAddress, Language, PrivacyNotice, Purpose
 from crm.people.schemas import ConsentIn
 
 ASKED_FOR = (Purpose.ELECTORAL_INFORMATION, Purpose.CIVIC_EDUCATION, Purpose.EVENT_INVITATION, Purpose.NEWSLETTER)
@@ -33,6 +34,8 @@ class Asked:
     notice: PrivacyNotice | None
     is_stale: bool = False
     """The address is no longer the person's: whoever reads it now is perhaps somebody else, and speaks for nobody."""
+    agreed_on: date | None = None
+    """Since when they have agreed to all that is asked for; None: to some of it at most."""
     way_out: str | None = None
     """The page that unsubscribes the same person."""
 
@@ -51,8 +54,19 @@ def peek(session: Session, token: str) -> Asked:
         _has_left(session, _person(session, delivery)),
         notice,
         not _is_theirs(session, delivery),
+        _agreed_on(session, _person(session, delivery)),
         links.unsubscribe_path(keys_of(session), delivery.id),
     )
+
+
+def _agreed_on(session: Session, contact_id: int) -> date | None:
+    said = sa.select(Consent).where(Consent.contact_id == contact_id, Consent.channel == Channel.EMAIL).order_by(Consent.id)
+    last = {one.purpose: one for one in session.scalars(said)}
+    words = [last.get(purpose) for purpose in ASKED_FOR]
+    dates = [
+        one.given_on or clock.institute_time(one.recorded_at).date() for one in words if one and one.state is ConsentState.GRANTED
+    ]
+    return max(dates) if len(dates) == len(ASKED_FOR) else None
 
 
 def _has_left(session: Session, contact_id: int) -> bool:

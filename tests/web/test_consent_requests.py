@@ -102,8 +102,13 @@ def test_from_a_list_without_a_basis_to_consents(
     for _ in range(2):
         thanks = anybody.post(yes, data={"aviso": "2027-1"}, headers={"User-Agent": "Prueba/1\x07", "Sec-Fetch-Site": "cross-site"})
         assert "Gracias: quedó registrado" in thanks.text
+    again = anybody.get(yes).text
+    assert "Usted ya aceptó recibir los correos de la Red Voto Chilango, el" in again
+    assert "Si no quiere, cierre esta página" not in again
+    assert 'href="/p/baja/' in again
     assert "Short notice." in anybody.get(english).text
     assert "it is recorded" in anybody.post(english, data={"aviso": "2027-1"}).text
+    assert "You have already agreed" in anybody.get(english).text
     way_out = re.search(r'href="(/p/baja/[^"]+)"', anybody.get(out).text)
     assert way_out
     anybody.post(way_out[1])
