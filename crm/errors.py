@@ -230,6 +230,10 @@ SENTENCES: dict[str, str] = {
     "no_person_column": "Falta una columna con el nombre o con el correo de las personas.",
     "column_repeated": "Hay dos columnas con el mismo título: {headers}. Deje solo una.",
     "too_many_values": "Hay demasiados datos en una celda. Deje solo los necesarios.",
+    "name_seems_turned": "El nombre parece empezar por los apellidos, y el saludo de los correos saldría mal. Si es así, diga "
+    "que la columna es «Nombre completo, apellidos primero».",
+    "name_seems_straight": "El nombre no parece empezar por los apellidos, y el saludo de los correos saldría mal. Si es así, diga "
+    "que la columna es «Nombre completo».",
     "second_value_unused": "Había dos columnas con este dato y valores distintos; guardamos el primero.",
     "row_without_person": "La fila no tiene nombre ni correo.",
     "treatment_unknown": "El trato debe ser Estimada, Estimado o neutral; lo dejamos sin dato.",

@@ -17,7 +17,7 @@ from crm.database import keyset_page
 from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
 from crm.people import duplicates, imports, mending, uploads
-from crm.people.columns import MANY
+from crm.people.columns import MANY, tells_consent
 from crm.people.delimited import ENCODINGS
 from crm.people.imports import Basis, Layout, Remark
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
@@ -234,12 +234,14 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
     fields = list(chosen) if chosen is not None else uploads.proposed(session, started, look)
     fields += [None] * (len(headers) - len(fields))
     problems = dict(typed.problems)
-    if look.problem is not None and "file" not in problems:
+    has_no_titles = bool(look.header[1]) and not any(look.header[1])  # which the row of the titles says beside its own field
+    if look.problem is not None and "file" not in problems and not (has_no_titles and look.problem.code == "no_header"):
         problems["file"] = look.problem.sentence
     context = {
         "started": started,
         "typed": typed,
         "problems": problems,
+        "of_consent": [header for header in look.header[1] if tells_consent(header)],
         "look": look,
         "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
         "columns": list(zip(headers, fields, look.examples, strict=False)),

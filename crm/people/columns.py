@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from crm import sheets
 from crm.database import search_key
 from crm.errors import InvalidInput
-from crm.people.full_names import split_full_name, split_surnames, split_surnames_first
+from crm.people.full_names import seems_turned, split_full_name, split_surnames, split_surnames_first
 from crm.people.models import Language, LeaderSector, Treatment
 from crm.people.schemas import ConsentIn, ContactIn
 
@@ -96,6 +96,9 @@ _FORBIDDEN = re.compile(
 """Headers of what the Red must not hold: documents of voters, party, vote, migratory status (Ley General de Protección de Datos
 Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs). In small letters,
 words parted by one space."""
+_CONSENT = re.compile(r"consent|\bacept|\bautoriz|\bsuscri|\bopt.?in\b|\bagree")
+_SUMS = re.compile(r"\s*(sub|gran )?total(es)?\b[\W\d]*$")
+"""What stands for a name where a list is summed up: "TOTAL", "Total: 6"."""
 _DOCUMENT = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-ZÑ]{5}[A-Z\d]\d|[A-ZÑ]{6}\d{8}[HM]\d{3}")
 """A CURP or a clave de elector: each has 18 signs."""
 _DIGITS = re.compile(r"\d\W{0,3}\d\W{0,3}\d")
@@ -225,6 +228,11 @@ def _is_forbidden(header: str) -> bool:
     return _FORBIDDEN.search(" ".join(re.findall(r"\w+", search_key(_tidy(header)).replace("_", " ")))) is not None
 
 
+def tells_consent(header: str) -> bool:
+    """Whether a column seems to say who agreed: it is not read, since each consent needs its purpose and its proof."""
+    return _CONSENT.search(search_key(header)) is not None
+
+
 def is_document(cell: str) -> bool:
     """Whether a cell holds a CURP or a clave de elector, however it is parted or in what it is wrapped."""
     if len(cell) < 18 or _DIGITS.search(cell) is None:
@@ -324,7 +332,7 @@ def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] 
     warnings: list[tuple[str, str]] = []
     faults: list[tuple[str, str]] = []
     values = _values(_texts(columns, cells, warnings), warnings, faults)
-    if not (values.get("given_names") or values.get("first_surname") or values.get("emails")):
+    if not values.get("emails") and not _is_name(f"{values.get('given_names') or ''} {values.get('first_surname') or ''}"):
         faults.append(("row_without_person", "given_names"))
     try:
         data = ContactIn(**values, consents=list(consents))
@@ -334,6 +342,11 @@ def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] 
         first, *more = dict.fromkeys(faults)
         return Built(None, *first, warnings, more)
     return Built(data, warnings=warnings)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a name may be somebody's, rather than the number of a row or the word of a row of sums."""
+    return any(letter.isalpha() for letter in text) and not _SUMS.match(search_key(text))
 
 
 def _texts(columns: Columns, cells: Sequence[str], warnings: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -376,14 +389,14 @@ def _values(texts: dict[str, list[str]], warnings: list[tuple[str, str]], faults
             continue
         if value is not None:
             values[name] = value
-    _name_parts(values)
+    _name_parts(values, warnings)
     region = values.pop("region", None)
     if region:
         values["city"] = f"{values['city']}, {region}" if values.get("city") else region
     return values
 
 
-def _name_parts(values: dict[str, Any]) -> None:
+def _name_parts(values: dict[str, Any], warnings: list[tuple[str, str]]) -> None:
     """Fold «Apellidos» and «Nombre completo» into the three parts; columns of their own win."""
     surnames, full_name, reversed_name = (values.pop(name, None) for name in ("surnames", "full_name", "surnames_first"))
     if surnames and not values.get("first_surname"):
@@ -391,6 +404,8 @@ def _name_parts(values: dict[str, Any]) -> None:
         values |= {"first_surname": first, "second_surname": values.get("second_surname") or second}
     if (full_name or reversed_name) and not values.get("given_names") and not values.get("first_surname"):
         given, first, second = split_full_name(full_name) if full_name else split_surnames_first(reversed_name)
+        if seems_turned(full_name or reversed_name, surnames_first=not full_name):
+            warnings.append(("name_seems_turned" if full_name else "name_seems_straight", "given_names"))
         values |= {"given_names": given, "first_surname": first, "second_surname": values.get("second_surname") or second}
 
 

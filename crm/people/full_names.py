@@ -4,6 +4,7 @@ Nothing is lost or reordered: joined again, the parts read as the name was writt
 """
 
 from crm.database import search_key
+from crm.people.name_words import GIVEN_SHARES, SURNAME_SHARES, words_of
 
 _PARTICLE_WORDS = "de del la las lo los y e i da das do dos di du le van von der den ter zu san santa mac mc al el bin ibn ben"
 _PARTICLES = frozenset(_PARTICLE_WORDS.split())
@@ -51,6 +52,24 @@ def split_surnames_first(text: str) -> tuple[str, str, str | None]:
     count = 1 if len(parts) < 3 or (len(parts) == 3 and search_key(parts[1]) in _SECONDS) else 2
     surnames, given = parts[:count], parts[count:]
     return " ".join(given), surnames[0] if surnames else "", surnames[1] if len(surnames) > 1 else None
+
+
+def seems_turned(text: str, *, surnames_first: bool = False) -> bool:
+    """Whether a name is likelier written the other way round than it was read: "Núñez López Ana" as if Núñez were her name. Told by
+    how common its first and last words are as given names and as surnames; of a word that is in neither list nothing is told."""
+    words = words_of(text)
+    if "," in text.strip(" ,") or len(words) < 2:
+        return False
+    first, last = (words[-1], words[0]) if surnames_first else (words[0], words[-1])
+    return _is_rather_surname(first) and _is_rather_given(last)
+
+
+def _is_rather_given(word: str) -> bool:
+    return GIVEN_SHARES.get(word, 0.0) > SURNAME_SHARES.get(word, 0.0)
+
+
+def _is_rather_surname(word: str) -> bool:
+    return SURNAME_SHARES.get(word, 0.0) > GIVEN_SHARES.get(word, 0.0)
 
 
 def split_surnames(text: str) -> tuple[str, str | None]:

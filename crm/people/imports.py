@@ -445,12 +445,12 @@ def take_row(session: Session, started: Import, columns: Columns, row: Row) -> R
 def _result(columns: Columns, number: int, cells: list[str], built: Built, taken: Taken | None) -> RowResult:
     """What to tell of a row: why it was refused, else what to review."""
     if taken is None:
-        faults: list[tuple[str, str | None]] = [(built.code or "", built.field), *built.more]
+        faults: list[tuple[str, str | None]] = [(built.code or "", built.field), *built.more, *built.warnings]
         return _remarked(columns, number, RowStatus.REFUSED, faults, None, columns.values(cells))
-    codes: list[tuple[str, str | None]] = (
-        [(taken.code, None)] if taken.code else [*built.warnings, *((code, None) for code in taken.warnings)]
-    )
+    codes: list[tuple[str, str | None]] = [*built.warnings, *((code, None) for code in taken.warnings)]
     codes.sort(key=lambda told: told[0] != "possible_duplicate")  # of several things to review this is the one to be told first
+    if taken.code:
+        codes.insert(0, (taken.code, None))
     if taken.status is RowStatus.CREATED and built.data and not built.data.emails:
         codes.append(("email_missing", "emails"))
     if not codes:

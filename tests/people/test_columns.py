@@ -186,6 +186,9 @@ def test_tells_the_fault_of_a_row(cells: dict[str, str], code: str, field: str) 
         ({"Nombre": "Ana", "Trato": "Sra."}, ("treatment_unknown", "treatment")),
         ({"Nombre": "Ana", "Es líder": "Sí"}, ("leader_without_sector", "leader_sectors")),
         ({"Nombre": "Ana", "Teléfono": "5550100", "Celular": "5550101"}, ("second_value_unused", "phone")),
+        ({"Nombre completo": "PÉREZ PÉREZ JOSÉ"}, ("name_seems_turned", "given_names")),
+        ({"Nombre completo": "García López Juan Carlos"}, ("name_seems_turned", "given_names")),
+        ({"Nombre completo, apellidos primero": "José García López"}, ("name_seems_straight", "given_names")),
     ],
 )
 def test_takes_a_row_with_something_to_review(cells: dict[str, str], warning: tuple[str, str]) -> None:
@@ -193,6 +196,19 @@ def test_takes_a_row_with_something_to_review(cells: dict[str, str], warning: tu
     assert row.data is not None
     assert list(row.warnings) == [warning]
     assert warning[0] in SENTENCES
+
+
+@pytest.mark.parametrize(
+    "name", ["Ana Núñez López", "Núñez López, Ana", "Guadalupe Reyes Ángel", "Santiago Cruz Martín", "Ana", "李 小龙"]
+)
+def test_doubts_no_name_that_may_be_as_it_was_read(name: str) -> None:
+    assert list(built(**{"Nombre completo": name}).warnings) == []
+
+
+@pytest.mark.parametrize("name", ["TOTAL", "Total: 6", "Subtotal 12", "12345", "--"])
+def test_takes_no_row_of_sums_for_a_person(name: str) -> None:
+    assert built(Nombre=name).code == "row_without_person"
+    assert built(Nombre=name, Correo="ana@example.org").data is not None
 
 
 def test_reads_a_sector_only_of_who_is_a_leader() -> None:

@@ -760,6 +760,7 @@ def test_a_list_without_titles_loses_nobody_and_keeps_nobody_as_a_title(visit: V
     client = visit(Role.COORDINATION)
     shown = upload(client, b"Ana;ana@example.org;Chicago\nEva;eva@example.org;Dallas\n").text
     assert "La lista no tiene títulos" in shown
+    assert "La primera fila debe tener los títulos" not in shown
     checked = press(client, 1, "check", **{"column.0": "given_names", "column.2": "city"})
     assert "Revisar" in checked.text
     press(client, 1, "import")
@@ -772,3 +773,21 @@ def test_a_list_without_titles_loses_nobody_and_keeps_nobody_as_a_title(visit: V
     press(client, number, "check", header="0")
     again = press(client, number, "check", **{"column.0": "given_names", "column.1": "emails"})
     assert again.status_code == 200
+
+
+def test_warns_that_a_column_of_consents_is_not_read(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, sheet([["Ana", "ana@example.org", "No"]], ["Nombre", "Correo", "¿Acepta recibir correos?"]))
+    assert "La columna «¿Acepta recibir correos?» no se lee" in client.get(f"/importar/{newest(database)}").text
+    upload(client, sheet([["Luis", "luis@example.org"]], ["Nombre", "Correo"]))
+    assert "quite del archivo a quien no aceptó" not in client.get(f"/importar/{newest(database)}").text
+
+
+def test_tells_of_a_refused_row_also_what_was_left_out_of_it(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    rows = [["ROXA800101MDFSXL04 Olga", "", "Lima"], ["Ana", "ana@example.org", "Lima"], ["Eva", "eva@example.org", "Lima"]]
+    done = taken(client, database, sheet(rows, ["Nombre", "Correo", "Ciudad"]))
+    page = client.get(f"/importar/{done.id}/filas?estado=refused").text
+    assert "La fila no tiene nombre ni correo" in page
+    assert SENTENCES["document_not_kept"] in html.unescape(page)
+    assert "ROXA800101" not in page
