@@ -236,7 +236,10 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
     problems = dict(typed.problems)
     has_no_titles = bool(look.header[1]) and not any(look.header[1])  # which the row of the titles says beside its own field
     if look.problem is not None and "file" not in problems and not (has_no_titles and look.problem.code == "no_header"):
-        problems["file"] = look.problem.sentence
+        others = (
+            " Si la lista está en otra hoja, elíjala abajo." if look.problem.code == "no_header" and len(look.sheets) > 1 else ""
+        )
+        problems["file"] = look.problem.sentence + others
     context = {
         "started": started,
         "typed": typed,

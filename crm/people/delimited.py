@@ -41,6 +41,10 @@ the like. Left out is what stands there often enough: the space that does not br
 _LETTERS_OF_CP1252 = re.compile(
     rb"[A-Za-z][\xe1\xe9\xed\xf3\xfa\xf1\xfc]|[A-Z][\xc1\xc9\xcd\xd3\xda\xd1\xdc]|[\xe1\xe9\xed\xf3\xfa\xf1][A-Za-z]"
 )
+_LETTERS_OF_MAC = re.compile(rb"(?<=[A-Za-z])[\x87\x8e\x96\x97\x9c]")
+"""á é ñ ó ú of an old Mac, which Windows has for signs that follow no letter in a name. Its í is the apostrophe of Windows."""
+_MAC_LEAST = 2
+"""Fewer tell nothing: "Žižek" is Windows too, and old Macs are rare."""
 _LIMIT_OF_CSV = "field larger than field limit"
 """How the reader of the standard library says that a cell is over `csv.field_size_limit`."""
 
@@ -110,10 +114,10 @@ def _read_whole(file: IO[bytes], codec: str) -> tuple[str, str]:
 
 
 def _read_encoding(file: IO[bytes]) -> tuple[str, str]:
-    """UTF-8 if every byte is; else cp850 or cp1252, as its accented letters tell; else sheet_encoding_unknown."""
+    """UTF-8 if every byte is; else cp850, mac-roman or cp1252, as its accented letters tell; else sheet_encoding_unknown."""
     digest, decoder = hashlib.sha256(), getincrementaldecoder("utf-8")()
     is_utf8 = is_cp1252 = True
-    has_mark, of_cp850, of_cp1252 = False, 0, 0
+    has_mark, of_cp850, of_cp1252, of_mac = False, 0, 0, 0
     for number, chunk in enumerate(chunks(file)):
         has_mark = has_mark or (number == 0 and chunk.startswith(BOM_UTF8))
         digest.update(chunk)
@@ -124,8 +128,11 @@ def _read_encoding(file: IO[bytes]) -> tuple[str, str]:
         if not is_utf8:
             of_cp850 += len(_LETTERS_OF_CP850.findall(chunk))
             of_cp1252 += len(_LETTERS_OF_CP1252.findall(chunk))
+            of_mac += len(_LETTERS_OF_MAC.findall(chunk))
     if is_utf8 and _decodes(decoder, b"", final=True):
         return ("utf-8-sig" if has_mark else "utf-8"), digest.hexdigest()
+    if of_mac > max(of_cp850, of_cp1252, _MAC_LEAST):
+        return "mac-roman", digest.hexdigest()
     if of_cp850 > of_cp1252:
         return "cp850", digest.hexdigest()
     if not is_cp1252:

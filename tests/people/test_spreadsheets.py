@@ -118,6 +118,14 @@ def test_reads_a_text_as_a_person_says(told: str, codec: str) -> None:
     assert list(sheet.rows())[1] == (2, ["Ángel Núñez", "a@example.org"])
 
 
+def test_knows_the_letters_of_an_old_mac_and_leaves_those_of_windows_alone() -> None:
+    body = "Teléfono;Ciudad\n55;México\n56;Cancún\n57;Peñón\n"
+    assert open_spreadsheet(body.encode("mac-roman"), "red.csv").encoding == "mac-roman"
+    assert open_spreadsheet(body.encode("cp1252"), "red.csv").encoding == "cp1252"
+    signs = "Nombre;Nota\nŽižek;uno — dos – tres—cuatro\nD’Angelo;œuvre\n"
+    assert open_spreadsheet(signs.encode("cp1252"), "red.csv").encoding == "cp1252"
+
+
 @pytest.mark.parametrize("told", ["utf-8", "utf-16", "cp1252"])
 def test_refuses_to_read_a_text_as_what_it_is_not(told: str) -> None:
     with pytest.raises(CrmError) as raised:
