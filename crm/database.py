@@ -368,6 +368,13 @@ def _last_id(connection: sa.Connection, name: str) -> int:
     return max(int(newest), int(given or 0))
 
 
+def remembered_ids(connection: sa.Connection) -> dict[str, int]:
+    """Of each table of an SQLite database that remembers what ids it gave (see `raise_ids`), the last one."""
+    if not sa.inspect(connection).has_table("sqlite_sequence"):
+        return {}
+    return {name: _last_id(connection, name) for name in connection.scalars(sa.select(_SEQUENCE.c.name)).all()}
+
+
 def raise_ids(connection: sa.Connection, last: Mapping[str, int]) -> None:
     """Let the next row of each table get an id above ``last``, inside the transaction of a connection; none is lowered.
 

@@ -4,7 +4,7 @@ from alembic import context
 
 from crm import backup, copies, files, history
 from crm.config import Settings
-from crm.database import Base, Json, UtcDateTime, last_ids, make_engine, raise_ids
+from crm.database import Base, Json, UtcDateTime, last_ids, make_engine, raise_ids, remembered_ids
 from crm.mailing import models as mailing
 from crm.outreach import models as outreach
 from crm.people import duplicate_models as duplicates
@@ -39,9 +39,9 @@ def render(kind, value, autogen):  # type: ignore[no-untyped-def]
 
 
 def migrate(connection) -> None:  # type: ignore[no-untyped-def]  # alembic's own environment is untyped
-    """Whoever gives the connection closes it afterwards: on SQLite it no longer watches over what refers to what, since a table
-    that others refer to is changed by making it anew. What the migrations leave behind is looked at instead; and no id that a
-    table gave, also to rows that are gone, is given again by the one that takes its place."""
+    """All steps in one transaction, also on SQLite: a kill leaves what was there. Whoever gives the connection closes it: on SQLite
+    it no longer watches over what refers to what, since a table that others refer to is changed by making it anew. The new one
+    remembers what ids the old one gave, if that did."""
     on_sqlite = connection.dialect.name == "sqlite"
     if on_sqlite:
         connection.connection.driver_connection.execute("PRAGMA foreign_keys = OFF")  # heeded only outside of a transaction
@@ -51,14 +51,13 @@ def migrate(connection) -> None:  # type: ignore[no-untyped-def]  # alembic's ow
         render_as_batch=on_sqlite,
         compare_type=True,
         render_item=render,
+        transactional_ddl=True,
     )
     with context.begin_transaction():
-        given = last_ids(connection) if on_sqlite else {}
+        before, remembered = context.get_context().get_current_revision(), remembered_ids(connection) if on_sqlite else {}
         context.run_migrations()
-        if on_sqlite:
-            raise_ids(connection, {name: given[name] for name, last in last_ids(connection).items() if last < given.get(name, 0)})
-            if lost := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                raise RuntimeError(f"after the migrations a row of {lost[0]} refers to one of {lost[2]} that is not there")
+        if remembered and context.get_context().get_current_revision() != before:
+            raise_ids(connection, {name: remembered[name] for name in last_ids(connection) if name in remembered})
 
 
 run()

@@ -73,6 +73,9 @@ def test_a_ledger_with_attempts_goes_down_and_up_again_whole(database: Database,
     migrate(database_url)
     assert len(before) == 3
     assert rows() == before
+    if settings.sqlalchemy_url.startswith("sqlite"):
+        with database.session(write=False) as session:
+            assert session.connection().exec_driver_sql("PRAGMA foreign_key_check").all() == []
     with pytest.raises(sa.exc.IntegrityError), database.session() as session:
         again = Delivery(send_id=send.id, contact_id=before[0][1], language=Language.SPANISH, due_at=clock.now())
         session.add(again)
@@ -87,6 +90,14 @@ def test_a_table_made_anew_gives_no_id_again(database: Database, settings: Setti
     with database.session() as session:
         begun(session, settings, 2)
         assert session.scalar(sa.select(sa.func.min(Delivery.id))) == 1_000_001
+    migrate(database_url, "0014", down=True)
+    migrate(database_url)
+    with database.session() as session:
+        session.execute(sa.delete(Attempt))
+        session.execute(sa.delete(Delivery))
+        session.add(Delivery(send_id=1, contact_id=1, language=Language.SPANISH, due_at=clock.now()))
+        session.flush()
+        assert session.scalar(sa.select(Delivery.id)) == 1_000_003, "nor that of a row that is gone"
 
 
 def test_every_text_column_says_whether_it_is_personal() -> None:

@@ -132,10 +132,14 @@ class Drain:
     def over(self) -> bool:
         return self.closing or self.resting or self.should_stop()
 
+    def idle_for(self, now: float) -> float:
+        """Seconds until ``now`` in which every connection waited for the ledger, those of the present wait too."""
+        return self.idled + (now - self.idle_since if self.idle_since is not None else 0.0)
+
     def permit(self, claimed: Sequence[Claimed], since: datetime) -> None:
         """Build what was claimed, all at once: between the words of an exchange each mail takes twice the time (measured)."""
         if claimed and self.idle_since is not None:
-            self.idled, self.idle_since = self.idled + asyncio.get_running_loop().time() - self.idle_since, None
+            self.idled, self.idle_since = self.idle_for(asyncio.get_running_loop().time()), None
         for one in claimed:
             try:
                 content = _build(self, one, since)

@@ -68,12 +68,12 @@ class Rounds:
                 await self._doze(0.25)
                 continue
             await self._round(room)
-            now = loop.time() - work.idled
+            now = loop.time() - work.idle_for(loop.time())
             if not work.accepted:
                 since = now  # how long the first answer takes tells nothing of the rate
             if (passed := now - since) > WINDOW_SECONDS / 4:
                 rate = (work.accepted - told) / passed
-                self.rate = (self.rate + rate) / 2 if self.rate else rate
+                self.rate = min((self.rate + rate) / 2, 2 * self.rate) if self.rate else rate
                 since, told = now, work.accepted
             work.enough = self._window // 2
             if not work.idle and self._can_wait:  # let many mails share the next commit

@@ -15,7 +15,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.errors import Conflict, InvalidInput
-from crm.mailing import campaigns, deliveries, relays, sends
+from crm.mailing import campaigns, deliveries, relays, rounds, sends
 from crm.mailing.deliveries import Settled
 from crm.mailing.faults import Reply, Step, judge
 from crm.mailing.models import Attempt, Delivery, DeliveryState, Relay, SendContent, SendMode, SendState
@@ -544,3 +544,34 @@ def test_settles_hundreds_of_mails_without_comparing_each_with_all(database: Dat
         assert deliveries.settle_accepted(session, told, "holder")
     assert len(plans) == 2
     assert [plan for plan in plans if "Join Filter" in plan] == []
+
+
+@pytest.mark.once
+def test_claims_no_more_at_once_after_the_database_was_away(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mails of the time in which the connections waited were once divided by a moment: a pause no longer held for a whole list."""
+    before = 15
+    with database.session() as session:
+        send = begun(session, settings, 1200)
+    asked: list[int] = []
+    away = [True] * 2
+    claim, write = deliveries.claim, rounds.write_down_and_claim
+
+    def counting(session: Session, due: sa.TextClause, token: str, limit: int, lease: timedelta, *, alone: bool) -> Any:
+        asked.append(limit)
+        return claim(session, due, token, limit, lease, alone=alone)
+
+    def failing(session: Session, **told: Any) -> Any:
+        if len(asked) >= before and away:
+            away.pop()
+            raise sa.exc.OperationalError("", {}, Exception())
+        return write(session, **told)
+
+    monkeypatch.setattr(deliveries, "claim", counting)
+    monkeypatch.setattr(rounds, "write_down_and_claim", failing)
+    with running() as server:
+        move(database, send.id, way(settings, server, connections=2))
+    assert len(server.accepted) == 1200
+    assert not away
+    assert max(asked[before:]) <= 4 * max(asked[:before])
