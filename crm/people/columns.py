@@ -5,9 +5,11 @@ Headers are matched by Spanish and English synonyms, without accents, case, spac
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import permutations
 from typing import Any
 
 from pydantic import ValidationError
@@ -97,6 +99,7 @@ _FORBIDDEN = re.compile(
 Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs). In small letters,
 words parted by one space."""
 _CONSENT = re.compile(r"consent|\bacept|\bautoriz|\bsuscri|\bopt.?in\b|\bagree")
+_CODECS = ("utf-8", "cp1252", "latin-1", "cp850", "mac-roman")
 _SUMS = re.compile(r"\s*(sub|gran )?total(es)?\b[\W\d]*$")
 """What stands for a name where a list is summed up: "TOTAL", "Total: 6"."""
 _DOCUMENT = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-ZÑ]{5}[A-Z\d]\d|[A-ZÑ]{6}\d{8}[HM]\d{3}")
@@ -225,7 +228,18 @@ def forbidden(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> frozense
 
 
 def _is_forbidden(header: str) -> bool:
-    return _FORBIDDEN.search(" ".join(re.findall(r"\w+", search_key(_tidy(header)).replace("_", " ")))) is not None
+    """Whether a header says so, also one whose letters were read in a wrong encoding: «IntenciÃ³n de voto»."""
+    words = (" ".join(re.findall(r"\w+", search_key(_tidy(one)).replace("_", " "))) for one in _spellings(header))
+    return any(_FORBIDDEN.search(one) for one in words)
+
+
+def _spellings(header: str) -> Iterator[str]:
+    """A header as it was read, and as its bytes would read in the other encodings."""
+    yield header
+    if not header.isascii():
+        for read, meant in permutations(_CODECS, 2):
+            with suppress(UnicodeError):
+                yield header.encode(read).decode(meant)
 
 
 def tells_consent(header: str) -> bool:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm.errors import SENTENCES, CrmError, InvalidInput
-from crm.people.columns import Built, build, field_of, limit_of, match
+from crm.people.columns import Built, build, field_of, forbidden, limit_of, match
 from crm.people.full_names import split_full_name, split_surnames
 from crm.people.models import Language, LeaderSector, Purpose, Treatment
 from crm.people.schemas import ConsentIn, ContactIn
@@ -302,3 +302,12 @@ def test_loses_no_word_of_a_name(words: list[str]) -> None:
 def test_every_code_of_this_room_has_a_sentence() -> None:
     for code in ("value_invalid", "too_many_values", "field_too_long", "row_without_person", "second_value_unused"):
         assert CrmError(code, limit=1).sentence
+
+
+@pytest.mark.parametrize(
+    ("meant", "read"), [("utf-8", "cp1252"), ("utf-8", "cp850"), ("mac-roman", "cp1252"), ("cp850", "latin-1")]
+)
+@pytest.mark.parametrize("header", ["Intención de voto", "Situación migratoria"])
+def test_reads_no_forbidden_column_though_its_letters_are_misread(header: str, meant: str, read: str) -> None:
+    assert forbidden(["Nombre", header.encode(meant).decode(read)], []) == {1}
+    assert forbidden(["Año", "Región", "Cónsul"], []) == frozenset()
