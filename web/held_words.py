@@ -4,7 +4,6 @@ Numbers of rows and codes are told as what they stand for; what stands for nothi
 fingerprints of addresses) is in the JSON alone.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
@@ -137,6 +136,9 @@ _NAMED: dict[str, Any] = {"city_id": City, "organization_id": Organization, **di
 _TOLD_BY_NAME = {"city_id": "city", "organization_id": "organization"}
 """Columns of a row beside which `privacy.everything` has put the name already."""
 
+_INSTANTS = frozenset(name for name in COLUMNS if name.endswith(("_at", "_on"))) | {"at", "since", "until"}
+"""Columns that hold a day or a moment; what looks like one elsewhere is a telephone or a title."""
+
 STEPS = {
     Step.CONNECT: "al conectarse con el servidor",
     Step.MAIL: "al decir quién envía",
@@ -233,10 +235,8 @@ class Held:
         if name in _NAMED or name == "bulk_action_id":
             return self._name(name, value)
         text = str(value)
-        if re.fullmatch(r"\d{4}-\d\d-\d\dT.*", text):
-            return moment(datetime.fromisoformat(text))
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            return day(date.fromisoformat(text))
+        if name in _INSTANTS:
+            return moment(datetime.fromisoformat(text)) if "T" in text else day(date.fromisoformat(text))
         if name == "country":
             return country_name(text)
         if name == "reason" and table in ("delivery", "attempt"):

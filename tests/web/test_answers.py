@@ -202,7 +202,12 @@ def people_of(client: TestClient, page: str) -> tuple[set[str], str]:
 def test_the_privacy_role_sees_and_takes_all_that_is_held(visit: Visitor, network: None, database: Database) -> None:
     privacy, editor = visit(Role.PRIVACY), visit(Role.EDITING)
     assert editor.get("/personas/7/todo").status_code == 403
-    assert "Direcciones de correo" in privacy.get("/personas/7/todo").text
+    with database.session() as session:
+        contacts.change(session, 7, ContactPatch(phone="5512-34-56", academic_title="1234-05-06"))
+    everything = privacy.get("/personas/7/todo").text
+    assert "Direcciones de correo" in everything
+    assert "5512-34-56" in everything
+    assert "1234-05-06" in everything
     assert "Todo lo que guardamos" in privacy.get("/personas/7").text
     assert privacy.get("/personas/7/todo.json").status_code == 405, "what is taken is asked for by a button"
     held = json.loads(privacy.post("/personas/7/todo.json", data=csrf_of(privacy)).content)["held"]
