@@ -20,6 +20,8 @@ from crm.people.schemas import ConsentIn
 ASKED_FOR = (Purpose.ELECTORAL_INFORMATION, Purpose.CIVIC_EDUCATION, Purpose.EVENT_INVITATION, Purpose.NEWSLETTER)
 """What a yes on the page is for, by mail: all that the page names. Liaison between institutions is agreed on with each one."""
 AGENT_LENGTH = 200
+AGREED_BY = "Botón «Sí» de la página de consentimiento, del correo del envío "
+"""How the proof of a yes begins; its send follows."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def _is_theirs(session: Session, delivery: Delivery) -> bool:
 def _record(session: Session, person_id: int, delivery: Delivery, version: str, network: str, agent: str) -> None:
     told = "".join(letter for letter in agent if letter.isprintable())[:AGENT_LENGTH]
     proof = (
-        f"Botón «Sí» de la página de consentimiento, del correo del envío {delivery.send_id} a "
+        f"{AGREED_BY}{delivery.send_id} a "
         f"{mask_address(delivery.address or '')}. Se le mostró el aviso de privacidad {version}. "
         f"Desde la dirección de red {network}, con el navegador: {told or 'sin dato'}."
     )

@@ -13,11 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from crm import clock
-from crm.mailing import links
+from crm.mailing import consent_answers, links
 from crm.mailing.models import Delivery, DeliveryState, Outcome, Send, SkipReason
 from crm.people import consent
 from crm.people.contacts import visible
-from crm.people.models import Contact, Purpose, Suppression, SuppressionReason, kept_id
+from crm.people.models import Consent, ConsentState, Contact, Purpose, Suppression, SuppressionReason, kept_id
 
 REQUESTS_MOST = 3
 """Times that a person is asked; who does not answer is not asked again."""
@@ -123,8 +123,13 @@ class Answers:
 
 def answers_of(session: Session, send_ids: Sequence[int]) -> Mapping[int, Answers]:
     """Who answered each send, yes or no; sends without any answer are absent."""
-    by_link = sa.literal(links.LEFT_BY) + sa.cast(Delivery.send_id, sa.String)
-    by_mail = Delivery.outcome.in_((Outcome.ANSWERED, Outcome.COMPLAINED))
+    send = sa.cast(Delivery.send_id, sa.String)
+    by_link = sa.literal(links.LEFT_BY) + send
+    kept = sa.select(Contact.merged_into_id).where(Contact.id == Delivery.contact_id).scalar_subquery()
+    theirs = sa.or_(Consent.contact_id == Delivery.contact_id, Consent.contact_id == kept)
+    of_this_mail = Consent.evidence.like(sa.literal(consent_answers.AGREED_BY) + send + " a %")
+    agreed = sa.exists().where(theirs, Consent.state == ConsentState.GRANTED, of_this_mail).correlate(Delivery)
+    by_mail = sa.and_(Delivery.outcome.in_((Outcome.ANSWERED, Outcome.COMPLAINED)), ~agreed)
     gone = Suppression.reason.in_((SuppressionReason.UNSUBSCRIBED, SuppressionReason.COMPLAINED))
     mine = sa.and_(Suppression.address_hash == Delivery.address_hash, gone, sa.or_(Suppression.proof == by_link, by_mail))
     left = sa.exists().where(mine).correlate(Delivery)

@@ -13,7 +13,7 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database, keys_of
 from crm.mailing import campaigns, consent_requests, links, sends
-from crm.mailing.consent_requests import Answer
+from crm.mailing.consent_requests import Answer, Answers, answers_of
 from crm.mailing.models import Campaign, Delivery, SendMode
 from crm.mailing.schemas import SendIn, When
 from crm.people import privacy_notices
@@ -197,6 +197,23 @@ def test_a_link_of_no_one_or_of_nothing_changes_nothing(anybody: TestClient, dat
         assert "Gracias: quedó registrado" in answer.text
     with database.session(write=False) as session:
         assert session.scalar(sa.select(sa.func.count(Consent.id))) == 0
+
+
+def test_a_yes_stays_the_answer_to_its_mail_whatever_came_later(
+    anybody: TestClient, database: Database, settings: Settings, visit: Visitor
+) -> None:
+    legacy(database)
+    with running() as server:
+        send_id = ask(database, settings, server, visit(Role.COORDINATION))
+    by_person = links_of(server)
+    for number in (1, 2):
+        anybody.post(by_person[f"persona{number}@example.org"], data={"aviso": "2027-1"})
+    with database.session() as session:
+        for number, proof in ((1, f"{links.LEFT_BY}999"), (2, "Por teléfono")):
+            address = f"persona{number}@example.org"
+            suppress(session, address, SuppressionReason.UNSUBSCRIBED, happened_on=clock.today(), proof=proof)
+    with database.session(write=False) as session:
+        assert answers_of(session, [send_id]) == {send_id: Answers(granted=2)}
 
 
 @pytest.mark.parametrize("version", ["", "2099-1", "x" * 41])
