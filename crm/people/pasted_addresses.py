@@ -8,7 +8,7 @@ from datetime import date
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from crm.database import keys_of
+from crm.database import keys_of, search_key
 from crm.errors import CrmError, InvalidInput
 from crm.people import suppression
 from crm.people.addresses import Address, read_address
@@ -23,8 +23,12 @@ _PARTS = re.compile('[\\s,;<>"()\\[\\]|«»“”„‘’…:\u200b-\u200f\u202
 """What parts addresses; an apostrophe is a letter of some, and so is the sign of equality."""
 _END = re.compile(r"(@[\w.-]+)[?&]")
 """Where the address of a link ends, and what the link says besides begins."""
-_LABELS = frozenset({"to", "cc", "bcc", "para"})
+_BEHIND = re.compile(r"(@[^@=]*)=.*")
+"""No domain holds a sign of equality: what follows is of the text around it, as the «=20» of a mail's source."""
+_LABELS = frozenset({"to", "cc", "bcc", "para", "from", "de", "direccion", "address"})
 """What stands before an address and a sign of equality, beside the titles of a column of addresses: «correo=ana@…», «?cc=ana@…»."""
+_OF_A_LINK = re.compile(r"\w\.\w+/[^?]*\?")
+"""The address of a page and what is asked of it: what follows is no part of an address, whatever it is called there."""
 _AROUND = ".:*·•–—‐-_'`/\\#>¿¡☐="
 """Signs at the edges of a word that are of the text around it: bullets, dashes, quotes."""
 _MAY_BEGIN = "-_'="
@@ -53,7 +57,7 @@ def readings(text: str) -> list[tuple[str, ...]]:
     """What may be an address in a text, in order: as it is written, and without what may be of the text around it."""
     text = _CURLY.sub("'", text)
     text = re.sub(r"\s?[(\[{]\s?(?:arroba|at)\s?[)\]}]\s?", "@", text, flags=re.IGNORECASE)
-    return [_readings(word.rstrip(_AROUND)) for word in _PARTS.split(_END.sub(r"\1 ", text)) if "@" in word]
+    return [_readings(_BEHIND.sub(r"\1", word).rstrip(_AROUND)) for word in _PARTS.split(_END.sub(r"\1 ", text)) if "@" in word]
 
 
 def _readings(word: str) -> tuple[str, ...]:
@@ -73,7 +77,7 @@ def _is_label(text: str) -> bool:
     """Whether a text says that an address follows. Anything else before a sign of equality is of the address itself: without it, it
     would be another person's."""
     word = re.split(r"[?&/]", text)[-1]
-    return word.lower() in _LABELS or field_of(word) == "emails"
+    return search_key(word) in _LABELS or field_of(word) == "emails" or _OF_A_LINK.search(text) is not None
 
 
 def look(session: Session, text: str, reason: SuppressionReason) -> list[Pasted]:

@@ -74,6 +74,9 @@ def test_what_is_of_an_address_is_not_left_out_of_it(session: Session, written: 
         "correo=ana@example.org",
         "E-mail=ana@example.org",
         "https://red.example.org/baja?email=ana@example.org&x=1",
+        "https://red.example.org/baja?u=ana@example.org",
+        "Dirección=ana@example.org",
+        "correo=ana@example.org=20",
         "=ana@example.org",
     ],
 )
