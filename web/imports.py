@@ -189,6 +189,11 @@ def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted)
         typed = _read(form, started)
         told = _encoding(form, "encoding")
         try:
+            uploads.look(session, started, typed.layout)
+        except InvalidInput as error:  # an encoding that no page of ours proposed
+            as_kept = replace(typed, layout=replace(typed.layout, encoding=started.encoding), problems={"encoding": error.sentence})
+            return _form(request, session, started, as_kept, status=422)
+        try:
             if told is not None and told != text_of(form, "shown_encoding"):
                 typed = replace(typed, layout=uploads.read_otherwise(session, started, typed.layout, told))
             if deed == "source":

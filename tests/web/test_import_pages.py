@@ -791,3 +791,12 @@ def test_tells_of_a_refused_row_also_what_was_left_out_of_it(visit: Visitor, dat
     assert "La fila no tiene nombre ni correo" in page
     assert SENTENCES["document_not_kept"] in html.unescape(page)
     assert "ROXA800101" not in page
+
+
+def test_a_forged_encoding_does_not_lock_the_page_of_an_import(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    upload(client, sheet(people(2)))
+    number = newest(database)
+    assert press(client, number, "check", told_encoding="utf-16").status_code == 422
+    assert client.get(f"/importar/{number}").status_code == 200
+    assert press(client, number, "check").status_code == 200
