@@ -272,7 +272,7 @@ def _told(started: Import) -> dict[str, Any] | None:
     """What the last check told, its rows in words."""
     if started.checked is None:
         return None
-    rows = [row | {"remarks": _remarks(row)} for row in started.checked["rows"]]
+    rows = [{"text": "", **row, "remarks": _remarks(row)} for row in started.checked["rows"]]  # older checks kept no text
     coming = sum(started.checked["counts"].get(status, 0) for status in (RowStatus.CREATED, RowStatus.UPDATED))
     return {**started.checked, "rows": rows, "total": sum(started.checked["counts"].values()), "coming": coming}
 

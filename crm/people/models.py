@@ -477,8 +477,9 @@ class Import(Tracked, Base):
     """How the letters of a text are read, as a person told (`delimited.ENCODINGS`); None: as its bytes tell."""
     header_row: Mapped[int | None]
     """The number of the row that names the columns, as a person told; None: as the words of the rows tell."""
-    checked: Mapped[dict[str, Any] | None] = mapped_column(Json, info=PLAIN | {"derived": True})
-    """What the last check of the page told, without any value of a row: see `uploads.Told`."""
+    checked: Mapped[dict[str, Any] | None] = mapped_column(Json, info=personal(Personal.IDENTITY) | {"derived": True})
+    """What the last check of the page told. Until the list is taken in or given up, also the beginning of its first rows to mend
+    or review: see `uploads.try_out`."""
     ordered_by_id: Mapped[int | None]
     """The account that confirmed it on a page."""
     generation: Mapped[int] = mapped_column(default=0, info={"derived": True})

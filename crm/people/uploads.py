@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -17,7 +18,7 @@ from crm.errors import Conflict, CrmError, InvalidInput
 from crm.files import StoredFile
 from crm.people import delimited, imports
 from crm.people.columns import guess, is_document, match, shown_header
-from crm.people.imports import Basis, Layout
+from crm.people.imports import Basis, Layout, RowResult
 from crm.people.models import Import, ImportState, Purpose
 from crm.people.spreadsheets import MEDIA_TYPES, Row, Spreadsheet, open_spreadsheet
 
@@ -28,6 +29,8 @@ WORDS = 4
 WORD_LENGTH = 24
 ROWS_TOLD = 200
 """Rows of a check that are kept to be shown; of the others, how many there are."""
+ROW_LENGTH = 200
+"""Letters that are kept of what such a row says: enough to know it again in the list."""
 GIVEN_UP = timedelta(days=7)
 """How long a file waits for who uploaded it."""
 EARLIER = 100
@@ -306,11 +309,14 @@ def try_out(database: Database, import_id: int) -> None:
             "coded": told.coded,
             "unmatched": told.columns.unmatched,
             "not_read": told.columns.not_read,
-            "rows": [
-                {"number": row.number, "status": row.status.value, "remarks": [asdict(one) for one in row.remarks]}
-                for row in told.rows[:ROWS_TOLD]
-            ],
+            "rows": [_shown_row(row) for row in told.rows[:ROWS_TOLD]],
         }
+
+
+def _shown_row(row: RowResult) -> dict[str, Any]:
+    """A row of a check as the page shows it, in one text: PostgreSQL keeps no order of the keys of its values."""
+    text = " · ".join((row.values or {}).values())[:ROW_LENGTH]
+    return {"number": row.number, "status": row.status.value, "text": text, "remarks": [asdict(one) for one in row.remarks]}
 
 
 def confirm(session: Session, import_id: int, account_id: int) -> Import:
@@ -318,10 +324,12 @@ def confirm(session: Session, import_id: int, account_id: int) -> Import:
     started = _before(session, import_id)
     if started.state is not ImportState.CHECKED:
         raise Conflict("import_not_checked")
+    # From here on its rows are told, and forgotten, as `ImportRow`.
+    checked = {**(started.checked or {}), "rows": []}
     moved = session.connection().execute(
         sa.update(Import)
         .where(Import.id == import_id, Import.state == ImportState.CHECKED)
-        .values(state=ImportState.RUNNING, started_at=clock.now(), ordered_by_id=account_id)
+        .values(state=ImportState.RUNNING, started_at=clock.now(), ordered_by_id=account_id, checked=checked)
     )
     if moved.rowcount != 1:
         raise Conflict("import_not_checked")

@@ -216,6 +216,30 @@ def press_is_late(client: TestClient) -> bool:
     return "Importándose" in answer.text
 
 
+def test_a_review_tells_what_each_row_says_and_forgets_it_once_it_begins(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    secret, long = "NULA900101MDFXXX09", "muy larga " * 90
+    upload(client, f"Nombre completo;Correo;Notas\nAna Paz;ana arroba;Vino\nEva Sol;eva arroba;{secret}\n;x;{long}\n".encode())
+    checked = press(client, 1, "check").text
+    assert "<small>Ana Paz · ana arroba · Vino</small>" in checked
+    assert "<small>Eva Sol · eva arroba</small>" in checked
+    assert secret not in checked
+    with database.session() as session:
+        started = imports.get(session, 1)
+        assert started.checked is not None
+        texts = [row.pop("text") for row in started.checked["rows"]]
+        assert max(map(len, texts)) == uploads.ROW_LENGTH
+        session.execute(sa.update(Import).values(checked=started.checked))
+    assert "Ana Paz · ana arroba" not in client.get("/importar/1").text, "a check that was kept before rows had their text"
+    press(client, 1, "check", source="Dallas", evidence="x", **{"column.2": "tags"})
+    assert "Ana Paz · ana arroba" in client.get("/importar/1").text
+    press(client, 1, "import")
+    with database.session(write=False) as session:
+        begun_one = imports.get(session, 1)
+        assert begun_one.checked is not None
+        assert (begun_one.checked["rows"], begun_one.checked["counts"]["refused"]) == ([], 3)
+
+
 def test_forgets_a_file_that_is_given_up(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     upload(client, DIRTY)
