@@ -96,6 +96,7 @@ def _page(
     people = campaigns.chosen_people(session, campaign, settings_of(request))
     countries = audience.by_country(session, people)
     known = [(code, count) for code, count in countries if code]
+    already = _already(session, campaign)
     context = {
         "campaign": campaign,
         "review": reviewed,
@@ -114,7 +115,8 @@ def _page(
         "checked": checked,
         "own_address": accounts.get(session, viewer.account_id).email,
         "may_send": viewer.may(Right.SEND),
-        "already": _already(session, campaign),
+        "already": already,
+        "received": audience.received_before(session, people, campaign.id) if already else 0,
         "lasts": relays.time_left(session, settings_of(request), reviewed.recipients),
         "limits": limit_words(settings_of(request).relay, clock.now()),
         "wrong": wrong or {},

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 
 from crm.database import search_key
 from crm.mailing import consent_requests, segments
-from crm.mailing.models import Segment, SkipReason
+from crm.mailing.models import Delivery, DeliveryState, Segment, Send, SkipReason
 from crm.people import consent
-from crm.people.models import City, Contact, EmailAddress, Language, Purpose, Tag, contact_tag
+from crm.people.models import City, Contact, EmailAddress, Language, Purpose, Tag, contact_tag, kept_id
 
 SYNTHETIC_TAG = "sintetico"
 """People of the demo: never handed to a relay beyond this machine."""
@@ -136,6 +136,20 @@ class ZoneHour:
     def is_night(self) -> bool:
         """Between 21:00 and 08:00, when an institution does not knock."""
         return not NIGHT_ENDS <= self.local.hour < NIGHT_BEGINS
+
+
+def received_before(session: Session, chosen: sa.Select[Any], campaign_id: int) -> int:
+    """Of those who get it, how many were sent the same campaign already; records that were joined are one person."""
+    rows = chosen.subquery()
+    had = (
+        sa.select(kept_id())
+        .select_from(Delivery)
+        .join(Send, Send.id == Delivery.send_id)
+        .join(Contact, Contact.id == Delivery.contact_id)
+        .where(Send.campaign_id == campaign_id, Delivery.state == DeliveryState.SENT)
+    )
+    counted = sa.select(sa.func.count()).select_from(rows).where(rows.c.reason.is_(None), rows.c.contact_id.in_(had))
+    return session.scalar(counted) or 0
 
 
 def hours(session: Session, chosen: sa.Select[Any], instant: datetime) -> tuple[list[ZoneHour], int]:

@@ -13,13 +13,14 @@ from crm import clock
 from crm.config import Settings
 from crm.database import Database
 from crm.mailing import campaigns, revisions, segments, sends, templates
-from crm.mailing.models import Send, SendMode, SendState, Trial
+from crm.mailing.models import Delivery, DeliveryState, Send, SendMode, SendState, Trial
 from crm.mailing.schemas import CampaignIn
 from crm.mailing.segment_schemas import SegmentIn
-from crm.people.models import Language
+from crm.people.models import Contact, Language
 from crm.staff.models import Role
 from tests.mailing.factories import campaign, network
 from tests.mailing.mail_server import MailServer, running
+from tests.people.factories import contact
 from tests.web.conftest import Visitor, csrf_of
 
 FRAGMENT = {"HX-Request": "true", "HX-Request-Type": "partial"}
@@ -293,6 +294,24 @@ def test_undoes_within_the_minute(visit: Visitor, database: Database, written: i
     assert sends_of(database)[0].state is SendState.CANCELLED
     with database.session() as session:
         assert sends.hour_kept(session, written) is None
+
+
+def test_tells_how_many_received_it_before_it_is_sent_again(visit: Visitor, database: Database, written: int) -> None:
+    client = visit(Role.COORDINATION)
+    assert "Enviarla otra vez" not in client.get(f"/campanas/{written}/revisar").text
+    order(client, written)
+    [send] = sends_of(database)
+    assert "De 12 personas, ninguna la ha recibido todavía" in client.get(f"/campanas/{written}/revisar").text
+    told = "De 12 personas, 2 ya la recibieron y la recibirían de nuevo"
+    with database.session() as session:
+        people = list(session.scalars(sa.select(Contact.id).order_by(Contact.id)))
+        gone = contact(session, 70)
+        states = [DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.SKIPPED]
+        for number, state in zip([*people[:3], gone.id], [*states, DeliveryState.SENT], strict=True):
+            kept = {"language": Language.SPANISH, "state": state, "due_at": clock.now()}
+            session.add(Delivery(send_id=send.id, contact_id=number, **kept))
+        gone.merged_into_id = people[5]  # a record that was joined since: the same person
+    assert told in client.get(f"/campanas/{written}/revisar").text
 
 
 def test_asks_before_it_sends_again_and_refuses_what_was_changed(visit: Visitor, database: Database, written: int) -> None:
