@@ -221,12 +221,14 @@ def people(
     """Whom an action changed."""
     done = bulk_actions.get(session, action_id)
     listed = samples.reached(session, bulk_actions.changed(action_id), cursor, masked=not viewer.may(Right.VIEW_ADDRESSES))
+    kept = bulk_actions.left_by_undoing(session, done, [number for number, _, _ in listed["people"]])
     who = session.get(Account, done.account_id)
     context = {
         "done": done,
         "words": deed_words(done),
         "who": who.name if who is not None else "otra cuenta",
         "here": f"/lotes/{action_id}/personas",
+        "marks": dict.fromkeys(kept, "Cambió después"),
         **listed,
     }
     return page(request, "bulk_actions/people.html", context)

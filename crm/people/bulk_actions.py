@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from crm import clock, history
 from crm.database import insert_many, keyset_page, new_ids
 from crm.errors import Conflict, InvalidInput, NotFound
-from crm.history import Action, Entry
+from crm.history import Action, Change, Entry
 from crm.people import tags, withdrawals
 from crm.people.contacts import visible
 from crm.people.duplicate_models import Joining
@@ -79,6 +79,10 @@ def why(action_id: int) -> str:
     return f"Acción en lote {action_id}"
 
 
+def _why_undone(action_id: int) -> str:
+    return f"{why(action_id)}, deshecha"
+
+
 def find(session: Session, cursor: str | None = None, limit: int = 50) -> tuple[list[BulkAction], str | None]:
     """A page of the actions, newest first, and the cursor of the next one."""
     rows, following = keyset_page(session, sa.select(BulkAction), [BulkAction.id], cursor=cursor, limit=limit, descending=True)
@@ -99,6 +103,17 @@ def changed(action_id: int) -> sa.Select[int]:
     return theirs.where(BulkActionPerson.bulk_action_id == action_id).distinct()
 
 
+def left_by_undoing(session: Session, done: BulkAction, people: Sequence[int]) -> set[int]:
+    """Who of some people stayed as they were when an action was undone: its undoing is not in their history."""
+    if done.undone_at is None or not people:
+        return set()
+    undoing = sa.exists().where(
+        Change.root == "contact", Change.root_id == BulkActionPerson.contact_id, Change.why == _why_undone(done.id)
+    )
+    theirs = sa.select(kept_id()).join(BulkActionPerson, BulkActionPerson.contact_id == Contact.id)
+    return set(session.scalars(theirs.where(BulkActionPerson.bulk_action_id == done.id, kept_id().in_(people), ~undoing)))
+
+
 def until(done: BulkAction) -> datetime:
     """When it can no longer be undone."""
     return done.at + timedelta(days=UNDO_DAYS)
@@ -114,7 +129,7 @@ def undo(session: Session, action_id: int) -> BulkAction:
         raise Conflict("bulk_action_undone")
     if clock.now() >= until(done):
         raise Conflict("bulk_action_too_old", days=UNDO_DAYS)
-    session.info["why"] = f"{why(done.id)}, deshecha"
+    session.info["why"] = _why_undone(done.id)
     kept = sa.select(BulkActionPerson.contact_id, BulkActionPerson.before)
     rows = session.execute(kept.where(BulkActionPerson.bulk_action_id == done.id).order_by(BulkActionPerson.contact_id)).all()
     done.undone = 0

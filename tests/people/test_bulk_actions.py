@@ -89,6 +89,23 @@ def test_tasks_and_notes_are_made_for_each_and_those_done_meanwhile_stay(session
     assert notes.find(session, people[0]) == []
 
 
+def test_tells_who_stayed_as_they_were_when_it_was_undone(session: Session, people: list[int], own_id: int) -> None:
+    everybody = people[:3]
+    tag = carry_out(session, BulkKind.ADD_TAG, "mesa", everybody, own_id)
+    task = carry_out(session, BulkKind.TASK, "Llamar", everybody, own_id)
+    language = carry_out(session, BulkKind.LANGUAGE, "en", everybody, own_id)
+    assert bulk_actions.left_by_undoing(session, tag, everybody) == set()
+    fresh(session)
+    contacts.change(session, people[0], ContactPatch(tags=[], language=Language.SPANISH))
+    tasks.finish(session, session.scalars(sa.select(Task.id).where(Task.contact_id == people[1])).one(), own_id)
+    for done, left in ((tag, people[:1]), (task, people[1:2]), (language, people[:1])):
+        assert undo(session, done.id).undone == 2
+        assert bulk_actions.left_by_undoing(session, done, everybody) == set(left)
+    session.get_one(Contact, people[0]).merged_into_id = people[3]
+    fresh(session)
+    assert bulk_actions.left_by_undoing(session, tag, people) == {people[3]}, "records that were joined are one person"
+
+
 def test_blocking_takes_them_out_and_back_in(session: Session, people: list[int], own_id: int) -> None:
     done = carry_out(session, BulkKind.BLOCK, "", people, own_id)
     seen = sa.select(sa.func.count()).select_from(Contact).where(visible())

@@ -124,6 +124,19 @@ def test_all_of_a_filter_are_tagged_and_untagged_again(visit: Visitor, network: 
     assert people_tagged(database, "Consulado 2027") == 0
 
 
+def test_the_people_of_an_undone_action_tell_who_stayed_as_they_were(visit: Visitor, network: None, database: Database) -> None:
+    editor = visit(Role.EDITING)
+    post(editor, "/lotes/nuevo", seleccion="id=3&id=5", cuantas="2", que="tarea", valor="Llamar")
+    assert "Cambió después" not in editor.get("/lotes/1/personas").text
+    with database.session() as session:
+        session.execute(sa.update(Task).where(Task.contact_id == 5).values(done_at=clock.now()))
+    assert "1 cambió después y se quedó como está" in post(editor, "/lotes/1/deshacer")
+    page = editor.get("/lotes/1/personas").text
+    assert "Se deshizo en 1 persona. 1 cambió después y se quedó como está." in page
+    assert "Cambió después" not in page[page.index('href="/personas/3"') :].partition("</li>")[0]
+    assert "Cambió después" in page[page.index('href="/personas/5"') :].partition("</li>")[0]
+
+
 def test_only_those_marked_are_meant_and_only_privacy_blocks(visit: Visitor, network: None, database: Database) -> None:
     editor = visit(Role.COORDINATION)
     told = {"seleccion": "id=3&id=5&id=999999", "cuantas": "2", "valor": ""}
