@@ -288,7 +288,9 @@ def _take_out(request: Request, session: Session, form: FormData, *, is_last: bo
     words = (
         f"{SUPPRESSIONS[reason][0]}: {counted(done, 'dirección quedó fuera', 'direcciones quedaron fuera')} de todos los envíos."
     )
-    return _leaving_page(request, session, {"fecha": typed["fecha"], "motivo": typed["motivo"]}, done=words, gone=fresh)
+    typed = {"fecha": typed["fecha"], "motivo": typed["motivo"]}
+    not_read = [one for one in told if not one.is_valid]
+    return _leaving_page(request, session, typed, done=words, gone=fresh, not_read=not_read)
 
 
 def _leaving_page(
@@ -300,6 +302,7 @@ def _leaving_page(
     wrong: Mapping[str, str] | None = None,
     done: str = "",
     gone: list[Pasted] | None = None,
+    not_read: list[Pasted] | None = None,
     status: int = 200,
 ) -> Response:
     owners = {one.contact_id for one in [*(told or ()), *(gone or ())] if one.contact_id}
@@ -313,6 +316,7 @@ def _leaving_page(
         "wrong": wrong or {},
         "done": done,
         "gone": gone or [],
+        "not_read": not_read or [],
         "most": 60_000,
         "proof_most": PROOF_LENGTH,
     }
