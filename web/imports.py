@@ -202,7 +202,8 @@ def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted)
             wrong = replace(typed, problems={error.field or "": error.sentence})
             return _form(request, session, started, wrong, status=422)
         if deed in ("sheet", "source"):
-            return _form(request, session, started, typed)
+            read_as = uploads.last_of_source(session, typed.source) if deed == "source" else None
+            return _form(request, session, started, typed, read_as=read_as)
         try:
             was_checked = started.checked is not None
             started = uploads.describe(session, import_id, typed.layout, typed.basis(), typed.source or None)
@@ -231,7 +232,10 @@ def _checked(request: Request, import_id: int, typed: Typed, *, again: bool) -> 
         return _form(request, session, imports.get(session, import_id), told, status=409)
 
 
-def _form(request: Request, session: Session, started: Import, typed: Typed, status: int = 200) -> Response:
+def _form(
+    request: Request, session: Session, started: Import, typed: Typed, status: int = 200, read_as: Import | None = None
+) -> Response:
+    """``read_as``: the list that a person asked to read this one like."""
     look = uploads.look(session, started, typed.layout)
     headers = look.header[1]
     like = uploads.earlier_like(session, started, headers)
@@ -254,6 +258,7 @@ def _form(request: Request, session: Session, started: Import, typed: Typed, sta
         "sheet": typed.layout.sheet or (look.sheets[0] if look.sheets else ""),
         "columns": list(zip(headers, fields, look.examples, strict=False)),
         "like": like,
+        "read_as": read_as,
         "fields": IMPORT_FIELDS,
         "rules": RULES,
         "encodings": ENCODING_WORDS,

@@ -211,13 +211,19 @@ def _newest_of_each(session: Session) -> dict[str, tuple[str, int]]:
     return found
 
 
-def read_as_source(session: Session, started: Import, layout: Layout, name: str) -> Layout:
-    """A layout as the newest list of a source was read: a column by its header, wherever it stands now; what that list did not have
-    is proposed as for any other. InvalidInput(source_unknown)."""
+def last_of_source(session: Session, name: str) -> Import:
+    """The newest list of a source; InvalidInput(source_unknown)."""
     _, number = _newest_of_each(session).get(search_key(name), ("", 0))
     earlier = session.get(Import, number)
     if earlier is None:
         raise InvalidInput("source_unknown", field="source")
+    return earlier
+
+
+def read_as_source(session: Session, started: Import, layout: Layout, name: str) -> Layout:
+    """A layout as the newest list of a source was read: a column by its header, wherever it stands now; what that list did not have
+    is proposed as for any other. InvalidInput(source_unknown)."""
+    earlier = last_of_source(session, name)
     seen = look(session, started, replace(layout, chosen=None))
     known = dict(zip(_same_for_all(earlier.headers), earlier.chosen or (), strict=False))
     like = Layout(earlier.sheet, None, earlier.header_row, layout.rules, _encoding_like(session, started, seen, earlier))

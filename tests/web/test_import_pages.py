@@ -516,7 +516,10 @@ def test_a_list_is_read_as_the_last_one_of_the_source_that_a_person_names(visit:
     assert fields_of(shown)["source"] == ""
     assert f'<option value="{paris}">' in shown
     number = newest(database)
-    read = fields_of(press(client, number, "source", source="consulado en dallas, LISTA mensual").text)
+    as_dallas = press(client, number, "source", source="consulado en dallas, LISTA mensual").text
+    assert re.search(r"Se leyó como «red\.csv», del \d+ \w+ \d{4}\.", as_dallas)
+    assert "Se leyó como" not in client.get(f"/importar/{number}").text
+    read = fields_of(as_dallas)
     assert [read[f"column.{place}"] for place in range(3)] == ["emails", "", "full_name"], "by header, wherever it stands"
     read = fields_of(press(client, number, "source", source=paris).text)
     assert read["column.2"] == "organization"
