@@ -344,6 +344,7 @@ def rows(
     entered = imports.result_of(session, import_id, entro) if entro is not None else None
     context = {"started": started, "rows": found, "status": estado, "cursor": cursor, "following": following, "entered": entered}
     context["may_mend"] = mending.may_mend(started)
+    context["beyond"] = {one.number: mending.beyond_titles(started, one.values or {}) for one in found}
     alike = [one.contact_id for one in found if one.code == "possible_duplicate" and one.contact_id is not None]
     context["twins"] = {
         number: (pair.id, pair.name_beside(number)) for number, pair in duplicates.first_pairs(session, alike).items()

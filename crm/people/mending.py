@@ -1,5 +1,6 @@
 """Rows of an import that did not enter, mended by a person and tried again under the basis of their file."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from crm.people.columns import Columns, forbidden, match
 from crm.people.imports import RowResult
 from crm.people.models import Import, ImportRow, ImportState, RowStatus
 
+_NUMBERED = re.compile(r"\((\d{1,5})\)")
+"""How a column without a title is called: by its place."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -22,6 +26,8 @@ class Cell:
     text: str
     is_read: bool
     """Whether its column is taken in."""
+    is_beyond: bool = False
+    """Whether it stands beyond the last title: perhaps a comma without quotes parted another cell in two."""
 
 
 def may_mend(started: Import) -> bool:
@@ -35,7 +41,15 @@ def cells_of(session: Session, import_id: int, number: int) -> list[Cell]:
     columns, values = _columns(started), row.values or {}
     read = {index for places in columns.indexes.values() for index in places}
     told = (Cell(index, label, str(values.get(label, "")), index in read) for index, label in columns.labels.items())
-    return [cell for cell in told if cell.is_read or cell.text]
+    return [*(cell for cell in told if cell.is_read or cell.text), *beyond_titles(started, values)]
+
+
+def beyond_titles(started: Import, values: Mapping[str, object]) -> list[Cell]:
+    """The cells of a row that stand beyond the last title of its file, as `Columns.values` names them, in their order."""
+    numbered = ((_NUMBERED.fullmatch(name), str(text)) for name, text in values.items() if name not in started.headers)
+    told = sorted((int(found[1]) - 1, text) for found, text in numbered if found)
+    cells = [Cell(index, f"Celda {index + 1}", text, is_read=False, is_beyond=True) for index, text in told]
+    return [cell for cell in cells if started.headers and cell.index >= len(started.headers)]
 
 
 def mend(session: Session, import_id: int, number: int, texts: Mapping[int, str]) -> RowResult:

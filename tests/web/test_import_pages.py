@@ -618,6 +618,27 @@ def test_a_row_with_several_faults_tells_them_all_at_once(visit: Visitor, databa
     assert language not in html.unescape(again), "what was mended is not told any more"
 
 
+def test_a_cell_beyond_the_titles_is_told_and_never_lost(visit: Visitor, database: Database) -> None:
+    client = visit(Role.COORDINATION)
+    secret = "NULA900101MDFXXX09"
+    rows = f"Ana,Paz, Dallas,ana@example.org,{secret}\nEva,eva arroba,Austin,una,dos,tres,cuatro\nLuz,luz arroba,Austin"
+    taken(client, database, f"Nombre completo,Correo,Ciudad\n{rows}\n".encode())
+    listed = client.get("/importar/1/filas?estado=refused").text
+    assert "La fila tiene una celda de más: «ana@example.org». Quizá una coma sin comillas" in listed
+    assert "La fila tiene 4 celdas de más: «una», «dos», «tres»… Quizá" in listed
+    assert listed.count("de más:") == 2
+    assert secret not in listed
+    shown = client.get("/importar/1/filas/2").text
+    assert "La fila tiene una celda de más: «ana@example.org»." in shown
+    assert re.search(r'<textarea id="cell.3"[^>]* readonly[^>]*>ana@example.org</textarea>', shown)
+    assert "Está de más y no se importa." in shown
+    still = {**csrf_of(client), "cell.0": "Ana Paz", "cell.1": "sin arroba", "cell.2": "Dallas", "cell.3": "otra"}
+    assert "«ana@example.org»" in client.post("/importar/1/filas/2", data=still).text
+    assert "de más" not in client.get("/importar/1/filas/4").text
+    entered = client.post("/importar/1/filas/2", data=still | {"cell.1": "ana@example.org"})
+    assert "La fila 2 entró." in entered.text
+
+
 def test_a_mended_row_goes_when_the_import_is_undone(visit: Visitor, database: Database) -> None:
     client = visit(Role.COORDINATION)
     taken(client, database, CROOKED)
