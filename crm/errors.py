@@ -32,8 +32,7 @@ SENTENCES: dict[str, str] = {
     "country_unknown": "No conocemos ese país. Escriba su nombre en español o su clave de dos letras, por ejemplo US.",
     "city_unknown": "No conocemos esa ciudad; se guardó como la escribió. Revise su nombre o agregue el estado y el país.",
     "city_ambiguous": "Hay varias ciudades con ese nombre. Agregue el estado o el país, por ejemplo: San José, Costa Rica.",
-    "sector_unknown": "El sector debe ser desarrollo comunitario, negocios, academia o cultura "
-    "(community_development, business, academia, culture).",
+    "sector_unknown": "El sector debe ser desarrollo comunitario, negocios, academia o cultura.",
     "purpose_unknown": "Esa finalidad no está en el catálogo.",
     "channel_unknown": "Ese canal no está en el catálogo.",
     "cursor_invalid": "La página pedida no existe. Vuelva a empezar desde la primera.",

@@ -216,6 +216,11 @@ def test_reads_a_sector_only_of_who_is_a_leader() -> None:
     assert contact(Nombre="Ana", Sector="Cultura", **{"Es líder": "No"}).leader_sectors == []
 
 
+def test_the_sectors_are_told_in_words_that_a_list_may_use() -> None:
+    told = SENTENCES["sector_unknown"].removeprefix("El sector debe ser ").removesuffix(".").replace(" o ", ", ").split(", ")
+    assert [contact(Nombre="Ana", Sector=words).leader_sectors for words in told] == [[sector] for sector in LeaderSector]
+
+
 def test_takes_the_first_phone_that_is_filled() -> None:
     row = built(Nombre="Ana", Teléfono="", Celular="5550101")
     assert row.data is not None
