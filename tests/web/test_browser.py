@@ -409,6 +409,23 @@ def test_imports_a_list_with_scripts_off(browser: Browser, site: Site) -> None:
     page.context.close()
 
 
+@looks
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_a_column_that_is_not_imported_asks_nothing_of_those_who_are_known(
+    browser: Browser, site: Site, size: tuple[int, int]
+) -> None:
+    visit = signed_in(browser, site, size, scripts=False)
+    visit.page.goto("/importar/1")
+    field, rule = visit.page.locator("[name='column.0']"), visit.page.locator("[name='rule.0']")
+    expect(rule).to_be_visible()
+    field.select_option("")
+    expect(rule).to_be_hidden()
+    expect(visit.page.locator("[name='rule.1']")).to_be_visible()
+    field.select_option("given_names")
+    expect(rule).to_be_visible()
+    visit.page.context.close()
+
+
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 def test_help_stands_beside_what_is_being_typed(browser: Browser, site: Site, size: tuple[int, int]) -> None:
     visit = signed_in(browser, site, size)
