@@ -31,7 +31,7 @@ from crm.people import bulk_actions, comparing, privacy_notices, uploads
 from crm.people.duplicate_models import DuplicatePair
 from crm.people.evidence import Grade, Reason
 from crm.people.imports import Layout
-from crm.people.models import BulkKind, Contact
+from crm.people.models import BulkKind, Contact, ImportRow
 from crm.staff import accounts, clients, invitations
 from crm.staff.models import Role
 from tests.chromium import chromium
@@ -406,6 +406,21 @@ def test_imports_a_list_with_scripts_off(browser: Browser, site: Site) -> None:
     import_results.carry_out(site.database, number, lambda: False)
     page.click("text=Actualizar")
     assert f"Importación {number}: lista.csv" in page.locator("main").inner_text()
+    page.context.close()
+
+
+@looks
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+def test_one_remark_of_a_row_stands_where_several_do(browser: Browser, site: Site, size: tuple[int, int]) -> None:
+    page = signed_in(browser, site, size).page
+    with site.database.session() as session:
+        row = session.scalars(sa.select(ImportRow).where(ImportRow.import_id == 3, ImportRow.number == 5)).one()
+        row.more = [["city_unknown", "city"]]
+    page.goto("/importar/3/filas?estado=refused")
+    left = "one => { const all = document.createRange(); all.selectNodeContents(one); return all.getBoundingClientRect().left; }"
+    several = page.locator(".remarks li").first
+    one = page.locator("td.why:not(:has(.remarks)) b").first
+    assert several.evaluate(left) == one.evaluate(left)
     page.context.close()
 
 
