@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from crm import sheets
 from crm.database import search_key
 from crm.errors import InvalidInput
+from crm.people.addresses import read_address
 from crm.people.full_names import seems_turned, split_full_name, split_surnames, split_surnames_first
 from crm.people.models import Language, LeaderSector, Treatment
 from crm.people.schemas import ConsentIn, ContactIn
@@ -353,9 +354,18 @@ def build(columns: Columns, cells: Sequence[str], consents: Sequence[ConsentIn] 
     except ValidationError as error:
         faults += _faults_of(error)
     if faults:
+        faults += _faults_of_addresses(values["emails"])  # of a row that is understood they are told when it is taken in
         first, *more = dict.fromkeys(faults)
         return Built(None, *first, warnings, more)
     return Built(data, warnings=warnings)
+
+
+def _faults_of_addresses(emails: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for text in emails:
+        try:
+            read_address(text)
+        except InvalidInput as error:
+            yield error.code, "emails"
 
 
 def _is_name(text: str) -> bool:

@@ -316,3 +316,9 @@ def test_every_code_of_this_room_has_a_sentence() -> None:
 def test_reads_no_forbidden_column_though_its_letters_are_misread(header: str, meant: str, read: str) -> None:
     assert forbidden(["Nombre", header.encode(meant).decode(read)], []) == {1}
     assert forbidden(["Año", "Región", "Cónsul"], []) == frozenset()
+
+
+def test_tells_a_wrong_address_beside_another_fault_of_the_row() -> None:
+    row = built(Nombre="Olga", Correo="olga@@example.org", Teléfono="5.55E+09")
+    assert row.code == "phone_in_exponent"
+    assert list(row.more) == [("address_invalid", "emails")]
