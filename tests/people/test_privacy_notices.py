@@ -10,12 +10,11 @@ from crm.errors import Conflict, InvalidInput
 from crm.people import privacy_notices
 from crm.people.models import Language, PrivacyNotice
 
-TODAY = clock.today()
-TOLD = {"version": "2027-1", "valid_from": TODAY, "text": "Aviso breve.", "text_en": "", "full_text": "", "url": ""}
+TOLD = {"version": "2027-1", "text": "Aviso breve.", "text_en": "", "full_text": "", "url": ""}
 
 
 def publish(session: Session, **others: object) -> PrivacyNotice:
-    return privacy_notices.publish(session, **{**TOLD, **others})  # type: ignore[arg-type]
+    return privacy_notices.publish(session, **{"valid_from": clock.today(), **TOLD, **others})  # type: ignore[arg-type]
 
 
 def codes(error: pytest.ExceptionInfo[InvalidInput]) -> set[tuple[str | None, str]]:
@@ -25,7 +24,7 @@ def codes(error: pytest.ExceptionInfo[InvalidInput]) -> set[tuple[str | None, st
 def test_the_newest_version_whose_day_has_come_is_in_force(session: Session) -> None:
     publish(session, version="a")
     publish(session, version="b")
-    publish(session, version="c", valid_from=TODAY + timedelta(days=1))
+    publish(session, version="c", valid_from=clock.today() + timedelta(days=1))
     newest = privacy_notices.newest(session)
     assert newest is not None
     assert newest.version == "b"
@@ -35,7 +34,7 @@ def test_the_newest_version_whose_day_has_come_is_in_force(session: Session) -> 
 def test_all_that_is_wrong_is_told_at_once_and_nothing_is_kept(session: Session) -> None:
     publish(session)
     with pytest.raises(InvalidInput) as error:
-        publish(session, text="", full_text="Responsable\n[Nombre]", url="http://x", valid_from=TODAY - timedelta(days=1))
+        publish(session, text="", full_text="Responsable\n[Nombre]", url="http://x", valid_from=clock.today() - timedelta(days=1))
     assert codes(error) == {
         ("version", "notice_version_taken"),
         ("text", "notice_text_required"),
@@ -57,7 +56,7 @@ def test_a_version_that_no_address_can_hold_is_refused(session: Session, version
 
 def test_only_a_version_that_nobody_was_shown_is_withdrawn(session: Session) -> None:
     publish(session, version="a")
-    publish(session, version="b", valid_from=TODAY + timedelta(days=3))
+    publish(session, version="b", valid_from=clock.today() + timedelta(days=3))
     privacy_notices.withdraw(session, "b")
     with pytest.raises(Conflict, match="notice_in_force"):
         privacy_notices.withdraw(session, "a")
@@ -82,4 +81,4 @@ def test_a_notice_without_a_date_gives_way_to_any_with_one(session: Session) -> 
     newest = privacy_notices.newest(session)
     assert newest is not None
     assert newest.version == "2027-1"
-    assert date.fromisoformat(str(newest.valid_from)) == TODAY
+    assert date.fromisoformat(str(newest.valid_from)) == clock.today()

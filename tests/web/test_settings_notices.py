@@ -9,13 +9,12 @@ from crm.staff.models import Role
 from tests.web.conftest import Visitor, csrf_of
 
 HERE = "/ajustes/avisos"
-TODAY = clock.today()
 
 
 def told(**others: str) -> dict[str, str]:
     return {
-        "version": "2027-1", "desde": TODAY.isoformat(), "simplificado": "Aviso breve.", "ingles": "", "integral": "Responsable\nX",
-        "enlace": "",
+        "version": "2027-1", "desde": clock.today().isoformat(), "simplificado": "Aviso breve.", "ingles": "",
+        "integral": "Responsable\nX", "enlace": "",
     } | others  # fmt: skip
 
 
@@ -58,7 +57,7 @@ def test_what_is_wrong_comes_back_with_all_that_was_typed(visit: Visitor) -> Non
 
 def test_a_version_to_come_is_withdrawn(visit: Visitor) -> None:
     privacy = visit(Role.PRIVACY)
-    day = (TODAY + timedelta(days=9)).isoformat()
+    day = (clock.today() + timedelta(days=9)).isoformat()
     assert "Por venir" in privacy.post(HERE, data=told(desde=day) | csrf_of(privacy)).text
     assert "se retiró" in privacy.post(f"{HERE}/retirar", data={"version": "2027-1"} | csrf_of(privacy)).text
 
