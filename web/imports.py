@@ -18,7 +18,7 @@ from crm.errors import CrmError, InvalidInput
 from crm.mailing import import_results
 from crm.people import duplicates, imports, mending, uploads
 from crm.people.columns import MANY, tells_consent
-from crm.people.delimited import ENCODINGS
+from crm.people.encodings import ENCODINGS
 from crm.people.imports import Basis, Layout, Remark
 from crm.people.models import Import, PrivacyNotice, Purpose, RowStatus
 from crm.people.workbooks import SHEET_COLUMNS
@@ -160,6 +160,24 @@ def _read(form: FormData, started: Import) -> Typed:
     )
 
 
+def _as_asked(session: Session, started: Import, form: FormData, typed: Typed, deed: str) -> Typed:
+    """What was typed, in another encoding or as the list of a source where that is asked for; its ``problems`` say why not."""
+    told = _encoding(form, "encoding")
+    if typed.layout.encoding != started.encoding:  # a forged one would lock the page; others were looked at before
+        try:
+            uploads.look(session, started, typed.layout)
+        except InvalidInput as error:
+            return replace(typed, layout=replace(typed.layout, encoding=started.encoding), problems={"encoding": error.sentence})
+    try:
+        if told is not None and told != text_of(form, "shown_encoding"):
+            typed = replace(typed, layout=uploads.read_otherwise(session, started, typed.layout, told))
+        if deed == "source":
+            typed = replace(typed, layout=uploads.read_as_source(session, started, typed.layout, typed.source))
+    except InvalidInput as error:
+        return replace(typed, problems={error.field or "": error.sentence})
+    return typed
+
+
 def _encoding(form: FormData, name: str) -> str | None:
     told = text_of(form, name)
     return told if told in ENCODINGS else None
@@ -187,20 +205,9 @@ def write(request: Request, viewer: ViewerOf, import_id: ImportId, form: Posted)
             uploads.give_up(session, import_id)
             return RedirectResponse("/importar", status_code=303)
         typed = _read(form, started)
-        told = _encoding(form, "encoding")
-        try:
-            uploads.look(session, started, typed.layout)
-        except InvalidInput as error:  # an encoding that no page of ours proposed
-            as_kept = replace(typed, layout=replace(typed.layout, encoding=started.encoding), problems={"encoding": error.sentence})
-            return _form(request, session, started, as_kept, status=422)
-        try:
-            if told is not None and told != text_of(form, "shown_encoding"):
-                typed = replace(typed, layout=uploads.read_otherwise(session, started, typed.layout, told))
-            if deed == "source":
-                typed = replace(typed, layout=uploads.read_as_source(session, started, typed.layout, typed.source))
-        except InvalidInput as error:
-            wrong = replace(typed, problems={error.field or "": error.sentence})
-            return _form(request, session, started, wrong, status=422)
+        typed = _as_asked(session, started, form, typed, deed)
+        if typed.problems:
+            return _form(request, session, started, typed, status=422)
         if deed in ("sheet", "source"):
             read_as = uploads.last_of_source(session, typed.source) if deed == "source" else None
             return _form(request, session, started, typed, read_as=read_as)

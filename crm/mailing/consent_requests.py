@@ -125,8 +125,8 @@ def answers_of(session: Session, send_ids: Sequence[int]) -> Mapping[int, Answer
     """Who answered each send, yes or no; sends without any answer are absent."""
     send = sa.cast(Delivery.send_id, sa.String)
     by_link = sa.literal(links.LEFT_BY) + send
-    kept = sa.select(Contact.merged_into_id).where(Contact.id == Delivery.contact_id).correlate(Delivery).scalar_subquery()
-    theirs = sa.or_(Consent.contact_id == Delivery.contact_id, Consent.contact_id == kept)
+    kept = sa.select(kept_id()).where(Contact.id == Delivery.contact_id).correlate(Delivery).scalar_subquery()
+    theirs = Consent.contact_id.in_((Delivery.contact_id, kept))
     of_this_mail = Consent.evidence.like(sa.literal(consent_answers.AGREED_BY) + send + " a %")
     agreed = sa.exists().where(theirs, Consent.state == ConsentState.GRANTED, of_this_mail).correlate(Delivery)
     by_mail = sa.and_(Delivery.outcome.in_((Outcome.ANSWERED, Outcome.COMPLAINED)), ~agreed)

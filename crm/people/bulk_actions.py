@@ -110,8 +110,7 @@ def left_by_undoing(session: Session, done: BulkAction, people: Sequence[int]) -
     undoing = sa.exists().where(
         Change.root == "contact", Change.root_id == BulkActionPerson.contact_id, Change.why == _why_undone(done.id)
     )
-    theirs = sa.select(kept_id()).join(BulkActionPerson, BulkActionPerson.contact_id == Contact.id)
-    return set(session.scalars(theirs.where(BulkActionPerson.bulk_action_id == done.id, kept_id().in_(people), ~undoing)))
+    return set(session.scalars(changed(done.id).where(kept_id().in_(people), ~undoing)))
 
 
 def until(done: BulkAction) -> datetime:

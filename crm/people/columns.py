@@ -6,7 +6,6 @@ Headers are matched by Spanish and English synonyms, without accents, case, spac
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import permutations
@@ -18,6 +17,7 @@ from crm import sheets
 from crm.database import search_key
 from crm.errors import InvalidInput
 from crm.people.addresses import read_address
+from crm.people.encodings import ENCODINGS, as_read_in
 from crm.people.full_names import seems_turned, split_full_name, split_surnames, split_surnames_first
 from crm.people.models import Language, LeaderSector, Treatment
 from crm.people.schemas import ConsentIn, ContactIn
@@ -100,7 +100,7 @@ _FORBIDDEN = re.compile(
 Personales en Posesión de Sujetos Obligados: sensitive, or more than the purpose needs). In small letters,
 words parted by one space."""
 _CONSENT = re.compile(r"consent|\bacept|\bautoriz|\bsuscri|\bopt.?in\b|\bagree")
-_CODECS = ("utf-8", "cp1252", "latin-1", "cp850", "mac-roman")
+"""Headers that seem to say who agreed."""
 _SUMS = re.compile(r"\s*(sub|gran )?total(es)?\b[\W\d]*$")
 """What stands for a name where a list is summed up: "TOTAL", "Total: 6"."""
 _DOCUMENT = re.compile(r"[A-ZÑ]{4}\d{6}[HMX][A-ZÑ]{5}[A-Z\d]\d|[A-ZÑ]{6}\d{8}[HM]\d{3}")
@@ -238,9 +238,8 @@ def _spellings(header: str) -> Iterator[str]:
     """A header as it was read, and as its bytes would read in the other encodings."""
     yield header
     if not header.isascii():
-        for read, meant in permutations(_CODECS, 2):
-            with suppress(UnicodeError):
-                yield header.encode(read).decode(meant)
+        for read, meant in permutations(ENCODINGS, 2):
+            yield as_read_in(header, ENCODINGS[read], meant) or ""
 
 
 def tells_consent(header: str) -> bool:

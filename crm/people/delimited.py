@@ -12,17 +12,9 @@ from typing import IO
 
 from crm.errors import CrmError, InvalidInput, TooLarge
 from crm.people.columns import fields_named, header_at
+from crm.people.encodings import ENCODINGS
 from crm.people.workbooks import SHEET_COLUMNS
 
-ENCODINGS = {
-    "utf-8": "utf-8-sig",
-    "cp1252": "cp1252",
-    "latin-1": "latin-1",
-    "cp850": "cp850",
-    "mac-roman": "mac-roman",
-    "utf-16": "utf-16",
-}
-"""What a person may say of the letters of a file, and the codec that reads them so."""
 CERTAIN = frozenset({"utf-8", "utf-16"})
 """Those that the bytes themselves prove; of the others they only make one likely."""
 READS_ANYTHING = "latin-1"
@@ -72,19 +64,6 @@ def recognise(file: IO[bytes], start: bytes, told: str | None = None) -> tuple[s
 def called(codec: str) -> str:
     """What of `ENCODINGS` a codec that `recognise` tells is."""
     return "utf-16" if codec.startswith("utf-16") else codec.removesuffix("-sig")
-
-
-def as_read_in(word: str, codec: str, told: str) -> str | None:
-    """How a word that was read by one codec reads in another encoding; None where its bytes are no letters there."""
-    try:
-        return word.encode(_without_mark(codec)).decode(_without_mark(told))
-    except UnicodeError:
-        return None
-
-
-def _without_mark(codec: str) -> str:
-    """The codec of a word from the middle of a file."""
-    return "utf-16-le" if codec == "utf-16" else codec.removesuffix("-sig")
 
 
 def _wide(start: bytes) -> str | None:

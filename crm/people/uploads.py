@@ -18,6 +18,7 @@ from crm.errors import Conflict, CrmError, InvalidInput
 from crm.files import StoredFile
 from crm.people import delimited, imports
 from crm.people.columns import guess, is_document, match, shown_header
+from crm.people.encodings import ENCODINGS, as_read_in
 from crm.people.imports import Basis, Layout, RowResult
 from crm.people.models import Import, ImportState, Purpose
 from crm.people.spreadsheets import MEDIA_TYPES, Row, Spreadsheet, open_spreadsheet
@@ -164,7 +165,7 @@ def _readings(start: imports.Beginning, codec: str) -> dict[str, list[str]]:
     cells = (cell for row in rows for place, cell in enumerate(row) if place not in start.not_read and not is_document(cell))
     every = (word.strip(",;.:()«»")[:WORD_LENGTH] for cell in cells if not cell.isascii() for word in cell.split())
     words = list(islice(dict.fromkeys(word for word in every if not word.isascii()), WORDS))
-    told = {name: [delimited.as_read_in(word, codec, name) for word in words] for name in delimited.ENCODINGS} if words else {}
+    told = {name: [as_read_in(word, codec, name) for word in words] for name in ENCODINGS} if words else {}
     return {name: [_seen(word) for word in found if word] if all(found) else [] for name, found in told.items()}
 
 

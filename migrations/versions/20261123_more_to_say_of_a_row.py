@@ -15,8 +15,6 @@ depends_on: Sequence[str] | None = None
 
 def upgrade() -> None:
     op.add_column("import_row", sa.Column("more", Json, server_default="[]", nullable=False))
-    # What was checked and not confirmed yet was told in the old form: it is checked again.
-    op.execute("UPDATE import SET state = 'uploaded', checked = NULL WHERE state = 'checked'")
 
 
 def downgrade() -> None:
