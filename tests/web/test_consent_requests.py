@@ -108,7 +108,7 @@ def test_from_a_list_without_a_basis_to_consents(
     assert 'href="/p/baja/' in again
     assert "Short notice." in anybody.get(english).text
     assert "it is recorded" in anybody.post(english, data={"aviso": "2027-1"}).text
-    assert "You have already agreed" in anybody.get(english).text
+    assert f"agreed to receive the mails of the Red Voto Chilango, on {clock.today():%B %-d, %Y}." in anybody.get(english).text
     way_out = re.search(r'href="(/p/baja/[^"]+)"', anybody.get(out).text)
     assert way_out
     anybody.post(way_out[1])
