@@ -1,8 +1,10 @@
 """The keys of an installation: made once, never made again over a database that knows who left."""
 
+import hmac
 import json
 import shutil
 import sys
+from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crm.config import Settings
 from crm.database import JOURNAL_FILE
 from crm.errors import Unavailable
-from crm.keys import KEYS_FILE, load_keys, read_keys
+from crm.keys import KEYS_FILE, MAC_BYTES, Keys, load_keys, read_keys
 from crm.people import consent
 from crm.people.installation import open_database
 from crm.people.models import Installation, Suppression, SuppressionReason
@@ -189,3 +193,13 @@ def test_start_passes_over_a_line_that_was_cut_and_writes_it_whole(settings: Set
     assert len(journal.read_bytes().splitlines()) == 3
     forget(settings)
     assert suppressions(settings) == 2
+
+
+@given(st.binary(min_size=32, max_size=100), st.text(max_size=20), st.integers(0, 2**64 - 1))
+def test_signs_a_link_with_hmac_of_its_purpose_and_number(key: bytes, purpose: str, number: int) -> None:
+    body = number.to_bytes(8, "big").lstrip(b"\0") or b"\0"
+    mac = hmac.digest(key, purpose.encode() + b"\0" + body, "sha256")[:MAC_BYTES]
+    keys = Keys(b"", (key,))
+    token = keys.sign_link(purpose, number)
+    assert token == urlsafe_b64encode(mac + body).rstrip(b"=").decode()
+    assert keys.read_link(purpose, token) == number

@@ -12,12 +12,13 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 from crm.errors import InvalidInput
-from crm.mailing.encoding import Context, encoder, quoted_printable
+from crm.mailing.encoding import WHOLE_LINKS, Context, hole_value, plain_link, quoted_printable
 from crm.mailing.fields import CATALOGUE, Use, replace
 
 _TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
@@ -38,7 +39,8 @@ class Hole:
 
 
 Piece = str | Hole
-Pick = Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+Column = Callable[[str | None], tuple[bytes, ...]]
+Pick = Callable[[Sequence[bytes]], tuple[bytes, ...]]
 
 
 class Marks:
@@ -181,7 +183,7 @@ class Compiled:
     @cached_property
     def woven(self) -> tuple[bytes | Pick, ...]:
         """The body after its headers in parts: a long run as it leaves, or what picks the pieces of a short part, in their order,
-        from a person's values (as `differing` has them) followed by `fixed`."""
+        from what `columns` write, one after another, followed by `fixed`."""
         return self._weave[0]
 
     @cached_property
@@ -191,7 +193,7 @@ class Compiled:
 
     @cached_property
     def _weave(self) -> tuple[tuple[bytes | Pick, ...], tuple[bytes, ...]]:
-        numbers = {hole: number for number, hole in enumerate(self._different)}
+        numbers = {hole: number for number, hole in enumerate(chain.from_iterable(self._holes_by_name.values()))}
         fixed: list[bytes] = [b""]
         woven: list[bytes | Pick] = []
         places: list[int] = []
@@ -210,14 +212,17 @@ class Compiled:
         return tuple(woven), tuple(fixed)
 
     @cached_property
-    def differing(self) -> tuple[tuple[str, str, Callable[[str], bytes]], ...]:
-        """The holes of the body, each once, since a person's value is encoded once for all of its places: the name of its field,
-        the text for who has none, and how it is written there."""
-        return tuple((hole.name, hole.fallback, encoder(hole.context)) for hole in self._different)
+    def columns(self) -> tuple[tuple[str, Column], ...]:
+        """The merge fields of the body by name, with what writes a person's value (None: there is none) for its holes, each of
+        them once however often it stands in the mail."""
+        return tuple((name, _column(name, holes)) for name, holes in self._holes_by_name.items())
 
     @property
-    def _different(self) -> list[Hole]:
-        return list(dict.fromkeys(piece for piece in self.body if isinstance(piece, Hole)))
+    def _holes_by_name(self) -> dict[str, list[Hole]]:
+        found: dict[str, list[Hole]] = {}
+        for hole in dict.fromkeys(piece for piece in self.body if isinstance(piece, Hole)):
+            found.setdefault(hole.name, []).append(hole)
+        return found
 
     @property
     def _parted(self) -> tuple[bytes, bytes]:
@@ -241,6 +246,20 @@ class Compiled:
 def in_words(stored: list[Any]) -> str:
     """Pieces in the form that is kept as people speak of them, as `fields.named` does: `Le esperamos, [nombre]`."""
     return "".join(piece if isinstance(piece, str) else f"[{piece.name}]" for piece in _pieces_from_json(stored))
+
+
+def _column(name: str, holes: Sequence[Hole]) -> Column:
+    """Given names, cities and countries come again and again; personal links never do, and are written alike everywhere."""
+
+    def write(value: str | None) -> tuple[bytes, ...]:
+        return tuple([hole_value(value or hole.fallback, hole.context) for hole in holes])
+
+    def write_link(value: str | None) -> tuple[bytes, ...]:
+        written = plain_link(value) if value and are_whole else None
+        return (written,) * len(holes) if written else write(value)
+
+    are_whole = all(hole.context in WHOLE_LINKS for hole in holes)
+    return write_link if CATALOGUE[name].kind == "link" else lru_cache(maxsize=2048)(write)
 
 
 def _picker(places: Sequence[int], nothing: int) -> Pick:

@@ -32,8 +32,8 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=15)
 """Longer than a mail and the one before it may take at every time-out: a living worker never loses what it holds. Content whose
 answer could come after the end of the lease does not leave."""
-BEGUN_WITHIN = timedelta(seconds=60)
-"""A claim that nothing came of for so long goes back: the server has become slow, or this process was asleep."""
+BEGUN_WITHIN = 60.0
+"""Seconds. A claim that nothing came of for so long goes back: the server has become slow, or this process was asleep."""
 LOCAL_CONNECTIONS = 4
 FAR_CONNECTIONS = 2
 
@@ -52,21 +52,22 @@ class Way:
     """Open at once; 0: as many as suit the relay's place."""
 
     @cached_property
-    def begun_before(self) -> timedelta:
-        """How long after its claim a content may still begin to leave: its answer comes while the lease lasts."""
-        return self.lease - timedelta(seconds=self.timeouts.message)
+    def begun_before(self) -> float:
+        """Seconds after its claim in which a content may still begin to leave: its answer comes while the lease lasts."""
+        return self.lease.total_seconds() - self.timeouts.message
 
     @property
     def lines(self) -> int:
         return self.connections or (LOCAL_CONNECTIONS if self.address.is_local else FAR_CONNECTIONS)
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True, slots=True)
 class Mail(Outgoing):
     """A claimed delivery on its way."""
 
     claimed: Claimed
-    claimed_at: datetime
+    claimed_at: float
+    """In seconds since 1970."""
 
 
 class Answer(NamedTuple):
@@ -140,6 +141,7 @@ class Drain:
         """Build what was claimed, all at once: between the words of an exchange each mail takes twice the time (measured)."""
         if claimed and self.idle_since is not None:
             self.idled, self.idle_since = self.idle_for(asyncio.get_running_loop().time()), None
+        claimed_at = since.timestamp()
         for one in claimed:
             try:
                 content = _build(self, one, since)
@@ -147,14 +149,14 @@ class Drain:
                 log.error("mail_not_buildable", delivery_id=one.id, error=type(error).__name__)
                 self.answers.append(Answer(one, None, "not_buildable"))
             else:
-                self.permitted.append(Mail(self.sender.mailbox, one.address, content, claimed=one, claimed_at=since))
+                self.permitted.append(Mail(self.sender.mailbox, one.address, content, claimed=one, claimed_at=claimed_at))
 
     # --- the source of the connections; see `exchange.Source` ---------------------------------------------------------------
 
     def take(self) -> Mail | None:
         while self.permitted and not self.over:
             mail = self.permitted.popleft()
-            if clock.now() - mail.claimed_at > BEGUN_WITHIN:
+            if clock.seconds() - mail.claimed_at > BEGUN_WITHIN:
                 self.answers.append(Answer(mail.claimed, None))
                 continue
             self.flying[mail.claimed.id] = mail.claimed
@@ -165,7 +167,7 @@ class Drain:
         return None
 
     def begun(self, mail: Mail) -> bool:
-        if clock.now() - mail.claimed_at > self.way.begun_before:
+        if clock.seconds() - mail.claimed_at > self.way.begun_before:
             return False
         self.flight.begun(mail.claimed.id)
         return True

@@ -7,9 +7,8 @@ import binascii
 import html
 import re
 from base64 import b64encode
-from collections.abc import Callable
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from crm.errors import InvalidInput
@@ -38,7 +37,9 @@ class Context(StrEnum):
     HEADER = "header"
 
 
-_WRITTEN_AS_IT_IS = dict.fromkeys((Context.TEXT, Context.ATTRIBUTE, Context.PLAIN), _AS_IT_IS) | {Context.URL: _PLAIN_LINK}
+WHOLE_LINKS = frozenset([Context.TEXT, Context.ATTRIBUTE, Context.PLAIN, Context.URL])
+"""Where a link stands whole, and `plain_link` may write it."""
+_AS_IT_MAY_BE = WHOLE_LINKS - {Context.URL}
 
 
 def in_context(value: str, context: Context) -> str:
@@ -76,24 +77,23 @@ def _without_leading_dot(line: str) -> str:
     return "=2E" + SOFT + _without_leading_dot(line[1:])
 
 
-@lru_cache
-def encoder(context: Context) -> Callable[[str], bytes]:
-    """`hole_value` for one kind of hole; given names, cities and countries come again and again, links do not."""
-    write = partial(hole_value, context=context)
-    return write if context is Context.URL else lru_cache(maxsize=2048)(write)
-
-
 def hole_value(value: str, context: Context) -> bytes:
     """What goes into a hole of the body: the value on a line of its own, between soft line breaks."""
-    simple = _WRITTEN_AS_IT_IS.get(context)
-    if simple is not None and len(value) < LINE and simple.fullmatch(value) and "  " not in value:
+    if context in _AS_IT_MAY_BE and len(value) < LINE and _AS_IT_IS.fullmatch(value) and "  " not in value:
         return b"=\r\n%b=\r\n" % value.encode()
+    if context is Context.URL and (written := plain_link(value)):
+        return written
     encoded = binascii.b2a_qp(in_context(value, context).encode(), istext=True)  # in which no line break is left
     if b"\n" in encoded or encoded.startswith(b"."):
         encoded = quoted_printable(in_context(value, context)).encode()
     if len(encoded) - encoded.rfind(b"\n") > LINE:
         encoded = _with_room(encoded)
     return b"=\r\n%b=\r\n" % encoded if encoded else b"=\r\n"
+
+
+def plain_link(value: str) -> bytes | None:
+    """What goes into a hole that is a whole link, in any of `WHOLE_LINKS`; None for one that must be looked at by `hole_value`."""
+    return b"=\r\n%b=\r\n" % value.encode() if len(value) < LINE and _PLAIN_LINK.fullmatch(value) else None
 
 
 def _with_room(encoded: bytes) -> bytes:

@@ -48,7 +48,7 @@ class Offers:
     utf8: bool = False
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Outgoing:
     """A mail on its way. ``content`` is ready for the wire: CRLF lines, no leading dot, a line break at its end; in parts, so
     that what many mails share is never copied."""

@@ -52,8 +52,10 @@ class Envelope(NamedTuple):
 def build(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> list[bytes]:
     """One person's whole mail, in parts of which the first is its header: CRLF lines, no leading dots, at most 998 bytes a
     line. Headers are UTF-8 only for an address with letters beyond ASCII (RFC 6532), which asks for SMTPUTF8."""
-    told = [write(values.get(name) or fallback) for name, fallback, write in compiled.differing]
-    pieces = (*told, *compiled.fixed)
+    pieces: list[bytes] = []
+    for name, write in compiled.columns:
+        pieces += write(values.get(name))
+    pieces += compiled.fixed
     body = [part if isinstance(part, bytes) else b"".join(part(pieces)) for part in compiled.woven]
     return [_headers(compiled, values, envelope, sender) + compiled.head, *body]
 
@@ -68,11 +70,12 @@ def subject_of(compiled: Compiled, values: dict[str, str]) -> str:
 
 
 def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sender: SenderLine) -> bytes:
-    to = f"{header_name(envelope.to_name)}\r\n <{envelope.to_address}>" if envelope.to_name else envelope.to_address
-    everybodys = _everybodys(sender.written, sender.reply_to, sender.domain, envelope.feedback, compiled.language)
+    name, address, message_id, unsubscribe, feedback, date = envelope
+    to = f"{header_name(name)}\r\n <{address}>" if name else address
+    everybodys = _everybodys(sender.written, sender.reply_to, sender.domain, feedback, compiled.language)
     return (
-        f"To: {to}\r\nSubject: {header_text(subject_of(compiled, values))}\r\nDate: {_date(envelope.date)}\r\n"
-        f"Message-ID: <{envelope.message_id}>\r\nList-Unsubscribe: <{envelope.unsubscribe}>\r\n{everybodys}"
+        f"To: {to}\r\nSubject: {header_text(subject_of(compiled, values))}\r\nDate: {_date(date)}\r\n"
+        f"Message-ID: <{message_id}>\r\nList-Unsubscribe: <{unsubscribe}>\r\n{everybodys}"
     ).encode()
 
 

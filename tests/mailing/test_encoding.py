@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crm.errors import InvalidInput
 from crm.mailing.encoding import (
     LINE,
+    WHOLE_LINKS,
     Context,
     base64_lines,
     file_name_parameter,
@@ -20,6 +21,7 @@ from crm.mailing.encoding import (
     header_text,
     hole_value,
     in_context,
+    plain_link,
     quoted_printable,
 )
 
@@ -87,6 +89,12 @@ def test_writes_any_value_on_lines_that_decode_to_it(value: str, context: Contex
     assert quopri.decodestring(written).decode() == in_context(value, context)
     assert written.startswith(b"=\r\n")
     assert all(len(line) <= 76 and not line.startswith(b".") for line in written.split(b"\r\n"))
+
+
+@given(LINKS | LIKELY, st.sampled_from(sorted(WHOLE_LINKS)))
+def test_writes_a_plain_link_alike_in_every_place_of_a_whole_one(value: str, context: Context) -> None:
+    written = plain_link(value)
+    assert written is None or written == hole_value(value, context)
 
 
 @pytest.mark.parametrize("length", range(70, 80))
