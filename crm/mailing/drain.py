@@ -74,12 +74,10 @@ class Answer(NamedTuple):
     """What the server said of a mail; None: nothing of it left. ``fault`` is why we could not even build it."""
 
     claimed: Claimed
-    reply: Reply | None
+    reply: Reply | None = None
     fault: str | None = None
-
-    @property
-    def is_accepted(self) -> bool:
-        return self.reply is not None and self.reply.step is Step.MESSAGE and self.reply.code == 250  # as `judge` has it
+    is_accepted: bool = False
+    """As `judge` has it."""
 
     @property
     def is_given_back(self) -> bool:
@@ -147,7 +145,7 @@ class Drain:
                 content = _build(self, one, since)
             except Exception as error:  # whatever it is, it fails alone: it must not keep the others from leaving
                 log.error("mail_not_buildable", delivery_id=one.id, error=type(error).__name__)
-                self.answers.append(Answer(one, None, "not_buildable"))
+                self.answers.append(Answer(one, fault="not_buildable"))
             else:
                 self.permitted.append(Mail(self.sender.mailbox, one.address, content, claimed=one, claimed_at=claimed_at))
 
@@ -157,7 +155,7 @@ class Drain:
         while self.permitted and not self.over:
             mail = self.permitted.popleft()
             if clock.seconds() - mail.claimed_at > BEGUN_WITHIN:
-                self.answers.append(Answer(mail.claimed, None))
+                self.answers.append(Answer(mail.claimed))
                 continue
             self.flying[mail.claimed.id] = mail.claimed
             if len(self.permitted) == self.enough:
@@ -173,12 +171,13 @@ class Drain:
         return True
 
     def ended(self, mail: Mail, reply: Reply | None) -> None:
-        answer = Answer(mail.claimed, reply)
-        del self.flying[mail.claimed.id]
-        if answer.is_accepted or (reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT):
-            self.flight.ended(mail.claimed.id, accepted=answer.is_accepted)
-        self.answers.append(answer)
-        if not answer.is_accepted or self.idle or self.per_minute is not None or len(self.answers) == self.enough:
+        claimed = mail.claimed
+        is_accepted = reply is not None and reply.code == 250 and reply.step is Step.MESSAGE
+        del self.flying[claimed.id]
+        if is_accepted or (reply is not None and judge(reply).verdict is not Verdict.IN_DOUBT):
+            self.flight.ended(claimed.id, accepted=is_accepted)
+        self.answers.append(Answer(claimed, reply, None, is_accepted))
+        if not is_accepted or self.idle or self.per_minute is not None or len(self.answers) == self.enough:
             self.wake.set()
 
     def rests(self, exchange: Exchange[Mail]) -> None:
@@ -195,7 +194,8 @@ def _build(work: Drain, claimed: Claimed, date: datetime) -> list[bytes]:
     message_id = links.message_id(work.keys, claimed.id, work.sender.domain)
     to_name = names.display_name(claimed.person)
     envelope = Envelope(to_name, claimed.address, message_id, values["enlace_baja"], work.feedback, date)
-    return signing.signed(build(compiled, values, envelope, work.sender), work.sender.domain, work.signers)
+    mail = build(compiled, values, envelope, work.sender)
+    return signing.signed(mail, work.sender.domain, work.signers) if work.signers else mail
 
 
 def in_transaction(work: Drain, deed: Callable[[Session], T]) -> T:

@@ -26,6 +26,8 @@ TLS_RECORD = 256
 _CODES = {b"%d" % code: code for code in range(200, 600)}
 """The codes that a reply may begin with (RFC 5321, 4.2), by how they are written."""
 _LEADING_DOT = re.compile(rb"(?m)^\.")
+_ALL_YES = re.compile(rb"250 ([^\r\n]*)\r\n250 [^\r\n]*\r\n25[01] [^\r\n]*\r\n354 [^\r\n]*\r\n")
+"""What a server says to a content and to the envelope behind it when it takes both."""
 _FORBIDDEN = re.compile(r"[\x00-\x20<>\x7f]")
 
 
@@ -156,7 +158,12 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        lines = (self._heard + bytes(self._buffer[:nbytes])).split(b"\n")
+        heard = self._heard + bytes(self._buffer[:nbytes])
+        if len(self._expected) == 4 and not self._words and (yes := _ALL_YES.fullmatch(heard)):
+            (ask, mail), *_, (_, following) = self._expected
+            if ask is _MESSAGE and mail is not None and following is not None:
+                return self._all_taken(mail, yes[1], following)
+        lines = heard.split(b"\n")
         self._heard, left = lines.pop(), len(lines)
         is_answered = False
         for line in lines:
@@ -177,6 +184,17 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
         if len(self._heard) + sum(len(words) + 4 for words in self._words) > REPLY_LIMIT:
             self._hang_up()
         return None
+
+    def _all_taken(self, mail: M, words: bytes, following: M) -> None:
+        """`_answered`, four times, for what nearly always comes at once: yes to a content and to the envelope behind it."""
+        self._heard, self._more = b"", False
+        self._expected.popleft()
+        self._judged(mail, 250, _clean([words]))
+        if not self._gone:
+            self._expected.clear()
+            self._content(following)
+        if not self._gone:
+            self._wait()
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._timer is not None:

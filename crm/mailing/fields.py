@@ -107,8 +107,8 @@ class Known(NamedTuple):
     @classmethod
     def read(cls, told: Sequence[Any]) -> "Known":
         """Of the values of those columns, the treatment as the word that is stored."""
-        treatment = told[4]
-        return cls._make([*told[:4], Treatment(treatment) if treatment else None, *told[5:]])
+        person = cls._make(told)
+        return person._replace(treatment=Treatment(person.treatment)) if person.treatment else person
 
 
 def known(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:

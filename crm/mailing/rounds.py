@@ -15,7 +15,7 @@ from crm import clock
 from crm.mailing import deliveries, relays, sends
 from crm.mailing.deliveries import Claimed, Settled
 from crm.mailing.drain import Answer, Drain, in_transaction
-from crm.mailing.faults import Step, Verdict, judge
+from crm.mailing.faults import Reply, Step, Verdict, judge
 from crm.mailing.models import Delivery, Send, SendState
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ class Rounds:
 
     async def end(self) -> None:
         """Once no connection is left: write down what is known, and give back what was claimed and will not begin."""
-        self.work.answers += [Answer(mail.claimed, None) for mail in self.work.permitted]
+        self.work.answers += [Answer(mail.claimed) for mail in self.work.permitted]
         self.work.permitted.clear()
         if self.work.answers:
             await self._round(0)
@@ -151,7 +151,7 @@ class Rounds:
         work.resting = work.resting or got.rests
         if room:
             self.slot_at, self.drained = None, not got.claimed
-        elif any(answer.is_given_back for answer in answers):
+        elif any(answer.is_given_back for answer in answers if not answer.is_accepted):
             self.drained = False
         work.permit(got.claimed, since)
         if work.permitted:
@@ -176,8 +176,10 @@ def write_down_and_claim(
 ) -> Told:
     """Write down what was answered, give back what did not begin, and claim. ``held``: all that this run still has in its hands,
     where the ledger may believe that it has more."""
-    rests = _write_down(session, work, answers) or work.resting
-    unbegun = [answer.claimed.id for answer in answers if answer.is_given_back]
+    others = [answer for answer in answers if not answer.is_accepted]
+    accepted = [(answer.claimed.id, answer.reply) for answer in answers if answer.is_accepted and answer.reply]
+    rests = _write_down(session, work, accepted, others) or work.resting
+    unbegun = [answer.claimed.id for answer in others if answer.is_given_back]
     if held is not None:
         deliveries.release(session, work.token, Delivery.id.not_in(held))
     elif unbegun:
@@ -193,12 +195,11 @@ def write_down_and_claim(
     return Told(claimed, False)
 
 
-def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> bool:
+def _write_down(session: Session, work: Drain, accepted: Sequence[tuple[int, Reply]], others: Sequence[Answer]) -> bool:
     """Settle what was answered; whether the relay must rest for it."""
-    accepted = [(answer.claimed.id, answer.reply) for answer in answers if answer.is_accepted and answer.reply]
     if accepted and not deliveries.settle_accepted(session, accepted, work.token):
         log.warning("deliveries_fenced", send_id=work.send_id)
-    troubles = [trouble for answer in answers if (trouble := _settled(session, work, answer)) is not None]
+    troubles = [trouble for answer in others if (trouble := _settled(session, work, answer)) is not None]
     if troubles:
         if not work.resting:  # what four connections meet at once is one trouble, not four
             note_trouble(session, work, troubles[0])
@@ -212,7 +213,7 @@ def _write_down(session: Session, work: Drain, answers: Sequence[Answer]) -> boo
 def _settled(session: Session, work: Drain, answer: Answer) -> str | None:
     """Settle an answer other than yes; returns what trouble of the relay it tells, if any. One that cannot be written must not
     take the others with it: what left is in doubt, the rest goes back."""
-    if answer.is_accepted or answer.is_given_back:
+    if answer.is_given_back:
         return None
     try:
         with session.begin_nested():
