@@ -103,6 +103,7 @@ class Rounds:
         if work.over or self.drained or not work.connected:
             return 0
         room = max(0, self._window - len(work.permitted) - len(work.flying))
+        room = min(room, max(PER_CONNECTION * work.connected, self._window // 2))  # one half leaves while the other is claimed
         if work.per_minute is None or not room:
             return room
         if not work.idle or work.permitted:  # a slot is for a mail that leaves in it: none is claimed to wait for a connection

@@ -158,20 +158,25 @@ def test_waits_for_a_command_no_longer_than_for_a_command(database: Database, se
     assert set(server.kept.values()) == {1}
 
 
-def test_one_mail_that_cannot_be_built_fails_alone(database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    send_id, build, built = order(database, settings), drain_module._build, list[int]()
+@pytest.mark.parametrize("spoilt", [{0}, {6}, {2, 3, PEOPLE - 1}, set(range(PEOPLE))], ids=str)
+def test_mails_that_cannot_be_built_fail_alone(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, spoilt: set[int]
+) -> None:
+    send_id, build, met = order(database, settings), drain_module._built, list[int]()
 
-    def build_but_one(work: Any, claimed: Any, now: Any) -> list[bytes]:
-        built.append(claimed.id)
-        if len(built) == 7:
+    def build_but_some(work: Any, mail: Any) -> list[bytes]:
+        if mail.claimed.id not in met:
+            met.append(mail.claimed.id)
+        if met.index(mail.claimed.id) in spoilt:
             raise TypeError("a fault of ours")
-        return build(work, claimed, now)
+        return build(work, mail)
 
-    monkeypatch.setattr(drain_module, "_build", build_but_one)
+    monkeypatch.setattr(drain_module, "_built", build_but_some)
     with serving(RudeServer()) as server:
         drain(database, settings, send_id, server)
     with database.session(write=False) as session:
-        assert states(session, send_id) == {S.SENT: PEOPLE - 1, S.FAILED: 1}
+        told = {S.SENT: PEOPLE - len(spoilt), S.FAILED: len(spoilt)}
+        assert states(session, send_id) == {state: count for state, count in told.items() if count}
 
 
 def test_an_answer_that_cannot_be_written_takes_no_other_with_it(
