@@ -4,6 +4,8 @@ import gc
 import sys
 from pathlib import Path
 
+from sqlalchemy import orm
+
 from crm.config import RelayAddress, Settings
 from crm.database import Database
 from crm.keys import load_keys
@@ -21,6 +23,7 @@ settings = Settings(
 )
 relay = RelayAddress(host="127.0.0.1", port=int(port), tls="none", per_minute=None)
 database = Database(settings, load_keys(settings.data_dir))
+orm.configure_mappers()  # which a worker has done long before
 gc.collect()
 gc.freeze()  # as `crm worker` does
 measured(lambda: sending.drain(database, 1, Way(settings, relay, connections=int(connections))))
