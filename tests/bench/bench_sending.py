@@ -32,6 +32,8 @@ from tests.bench import crowd, sinks
 from tests.conftest import ROOT, Server, fold, migrate, own_postgresql, postgresql_server, sqlite_server
 from tests.mailing.real_servers import SERVERS, why_not
 
+NUMBERED = "{}persona1@example.org"
+"""To whom `smtp-source -N` writes."""
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
 CONNECTIONS = 10
 PEER = "smtp-source"
@@ -147,11 +149,14 @@ class Bench:
 
         return send
 
-    def smtp_source(self, mails: int, size: int, connections: int = CONNECTIONS) -> Contender:
+    def smtp_source(self, mails: int, size: int, connections: int = CONNECTIONS, *, to_each: bool = False) -> Contender:
+        """Everything to one person or, as we write, to one after another (`NUMBERED`): each is a mailbox that the server looks
+        up and fills."""
         program = shutil.which("smtp-source", path=_PATH)
         if program is None:
             raise RuntimeError("the benches of sending need smtp-source: apt-get install postfix")
         options = [program, "-d", "-s", str(connections), "-m", str(mails), "-l", str(size), "-f", "red@example.org"]
+        options += ["-N"] if to_each else []
         return lambda port: _timed([*options, "-t", "persona1@example.org", f"127.0.0.1:{port}"], mails)
 
 
@@ -224,9 +229,9 @@ def _postfix_cases(bench: Bench) -> Iterator[Case]:
     if reason := why_not("postfix"):
         print(f"not measured: into Postfix ({reason})", file=sys.stderr)
         return
-    known = [f"persona{number}@example.org" for number in range(1, 1501)]
+    known = [name.format(number) for number in range(1, 1501) for name in ("persona{}@example.org", NUMBERED)]
     for lines in (5, 20):
-        peer, ours = bench.smtp_source(1500, 4096, lines), bench.ours("sqlite", 1500, 4096, connections=lines)
+        peer, ours = bench.smtp_source(1500, 4096, lines, to_each=True), bench.ours("sqlite", 1500, 4096, connections=lines)
         yield Case(f"4 KB into Postfix, {lines} connections", {PEER: peer, "ours sqlite": ours}, known=known)
 
 
