@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
 """Seconds between tries to write down what the server said, while the database is away."""
 WINDOW_SECONDS = 0.1
-"""What leaves in so long is claimed at once, and never less than `PER_CONNECTION`: that many are in doubt if we die."""
+"""What leaves in so long is claimed beyond what the connections hold: that many are in doubt if the machine dies with us."""
 PER_CONNECTION = 2
 """One mail in flight and one envelope ahead."""
 DOUBT_LIMIT, DOUBT_SHARE = 10, 0.05
@@ -75,8 +75,8 @@ class Rounds:
                 rate = (work.accepted - told) / passed
                 self.rate = min((self.rate + rate) / 2, 2 * self.rate) if self.rate else rate
                 since, told = now, work.accepted
-            work.enough = self._window // 2
-            if not work.idle and self._can_wait:  # let many mails share the next commit
+            work.enough = self._reserve // 2
+            if not work.idle and len(work.permitted) > work.enough:  # let many mails share the next commit
                 await self._doze(WINDOW_SECONDS / 2)
 
     async def end(self) -> None:
@@ -87,23 +87,22 @@ class Rounds:
             await self._round(0)
 
     @property
-    def _can_wait(self) -> bool:
-        """Whether enough may still be begun or, where the connections hold all that may be claimed, little was answered."""
-        all_held = self._window <= PER_CONNECTION * self.work.connected
-        return len(self.work.permitted) > self.work.enough or (all_held and len(self.work.answers) < self.work.enough)
+    def _held(self) -> int:
+        """Mails that the connections have in their hands."""
+        return self.work.connected * (PER_CONNECTION if self.work.accepted else 1)  # a relay that takes nothing is tried with few
 
     @property
-    def _window(self) -> int:
-        each = PER_CONNECTION if self.work.accepted else 1  # a relay that takes nothing is tried with as few as can be
-        return max(each * self.work.connected, int(self.rate * WINDOW_SECONDS))
+    def _reserve(self) -> int:
+        """Mails that wait for a connection; half of it leaves while the other half is claimed."""
+        return int(self.rate * WINDOW_SECONDS)
 
     async def _room(self) -> int:
         """How many mails may be claimed now: by connections that are open, and by the pace of the relay."""
         work = self.work
         if work.over or self.drained or not work.connected:
             return 0
-        room = max(0, self._window - len(work.permitted) - len(work.flying))
-        room = min(room, max(PER_CONNECTION * work.connected, self._window // 2))  # one half leaves while the other is claimed
+        held, reserve = self._held, self._reserve
+        room = max(0, min(held + reserve - len(work.permitted) - len(work.flying), held + (reserve + 1) // 2))
         if work.per_minute is None or not room:
             return room
         if not work.idle or work.permitted:  # a slot is for a mail that leaves in it: none is claimed to wait for a connection
