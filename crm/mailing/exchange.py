@@ -5,6 +5,7 @@ The ledger must know at which step an answer came, above all whether the content
 """
 
 import asyncio
+import os
 import re
 from collections import deque
 from collections.abc import Sequence
@@ -128,6 +129,9 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._options = (b" BODY=8BITMIME" if offers.eight_bit else b"") + (b" SIZE=%d" if offers.size else b"")
+        is_plain = transport.get_extra_info("ssl_object") is None
+        self._file: int | None = transport.get_extra_info("socket").fileno() if is_plain else None
+        """Where bytes may be written without asyncio: not where they are encrypted first."""
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
         transport.set_protocol(self)
 
@@ -370,8 +374,13 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
         """Let the content leave, after the words of all connections that had something to say were read: both go quicker in a row
         (measured: a quarter), since the kernel's work between takes the processor's caches with it."""
         if self.is_open:
-            self.transport.writelines(self._unwritten)
-            self._unwritten = ()
+            parts, self._unwritten = self._unwritten, ()
+            waits = self.transport.get_write_buffer_size() > 0
+            sent = 0 if waits or self._file is None else _written(self._file, parts)
+            if not sent:
+                self.transport.writelines(parts)
+            elif left := b"".join(parts)[sent:]:
+                self.transport.write(left)
 
     def _judged(self, mail: M, code: int, text: str) -> None:
         if self._unwritten:  # it answered what nobody asked: nothing of the content leaves
@@ -387,6 +396,15 @@ class Exchange(asyncio.BufferedProtocol, Generic[M]):
         elif not self._expected:
             self._next(b"" if code == 250 else b"RSET\r\n")
         return None
+
+
+def _written(file: int, parts: Sequence[bytes]) -> int:
+    """Bytes that the kernel took from the parts as they lie. Before Python 3.12 asyncio puts them in one piece first: at 400 KB
+    a mail a fifth fewer leave so (measured)."""
+    try:
+        return os.writev(file, parts)
+    except OSError:  # the transport meets it too, and tells
+        return 0
 
 
 def _unsent(transport: asyncio.Transport, behind: int) -> bool:

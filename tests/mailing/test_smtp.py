@@ -6,7 +6,7 @@ import socketserver
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 
@@ -26,10 +26,14 @@ QUICK = Timeouts(step=2, message=2)
 
 
 def hand_over(
-    relay: RelayAddress, *recipients: str, content: bytes = MAIL, tls_context: ssl.SSLContext | None = None
+    relay: RelayAddress,
+    *recipients: str,
+    content: bytes = MAIL,
+    parts: Sequence[bytes] = (),
+    tls_context: ssl.SSLContext | None = None,
 ) -> list[Reply]:
     """What a server says of one mail to each, on one connection; ConnectionFailed when its door does not open."""
-    source = Given([Outgoing("red@example.org", recipient, for_the_wire(content)) for recipient in recipients])
+    source = Given([Outgoing("red@example.org", recipient, parts or for_the_wire(content)) for recipient in recipients])
 
     async def conversation() -> None:
         exchange = await connect(relay, source, timeouts=QUICK, tls_context=tls_context)
@@ -73,6 +77,16 @@ def test_hands_over_mails_whole_on_one_connection() -> None:
     assert [reply.code for reply in replies] == [250, 250]
     assert [mail.recipient for mail in server.accepted] == ["ana@example.org", "luz@example.org"]
     assert {mail.content for mail in server.accepted} == {MAIL + b"\r\n"}
+
+
+@pytest.mark.parametrize(("count", "size"), [(3, 100), (40, 60_000), (3000, 78), (2, 6_000_000)])
+def test_hands_over_every_part_once_and_in_order(count: int, size: int) -> None:
+    """Also more parts than the system takes at once, and more bytes than its buffers hold."""
+    parts = [f"{number} ".encode() + (b"x" * 70 + b"\r\n") * (size // 72) + b"\r\n" for number in range(count)]
+    with running() as server:
+        replies = hand_over(server.relay, "ana@example.org", "luz@example.org", parts=parts)
+    assert [reply.code for reply in replies] == [250, 250]
+    assert [mail.content == b"".join(parts) for mail in server.accepted] == [True, True]
 
 
 def test_goes_on_after_a_refused_recipient() -> None:
