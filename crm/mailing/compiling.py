@@ -19,7 +19,7 @@ from typing import Any
 
 from crm.errors import InvalidInput
 from crm.mailing.encoding import WHOLE_LINKS, Context, hole_value, plain_link, quoted_printable
-from crm.mailing.fields import CATALOGUE, Use, replace
+from crm.mailing.fields import CATALOGUE, PERSONAL_LINKS, Use, replace
 
 _TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
 _ATTRIBUTE = re.compile(r'([a-zA-Z][-a-zA-Z0-9:]*)\s*=\s*"([^"]*)"')
@@ -259,7 +259,7 @@ def _column(name: str, holes: Sequence[Hole]) -> Column:
         return (written,) * len(holes) if written else write(value)
 
     are_whole = all(hole.context in WHOLE_LINKS for hole in holes)
-    return write_link if CATALOGUE[name].kind == "link" else lru_cache(maxsize=2048)(write)
+    return write_link if name in PERSONAL_LINKS else lru_cache(maxsize=2048)(write)
 
 
 def _picker(places: Sequence[int], nothing: int) -> Pick:

@@ -145,6 +145,11 @@ class Drain:
         mailbox = self.sender.mailbox
         self.permitted.extend([Mail(mailbox, one.address, (), claimed=one, claimed_at=since) for one in claimed])
 
+    def give_back(self) -> None:
+        """Let nothing leave that no connection was given."""
+        self.answers += [Answer(mail.claimed) for mail in self.permitted]
+        self.permitted.clear()
+
     # --- the source of the connections; see `exchange.Source` ---------------------------------------------------------------
 
     def take(self) -> Mail | None:

@@ -108,7 +108,8 @@ class Known(NamedTuple):
     def read(cls, told: Sequence[Any]) -> "Known":
         """Of the values of those columns, the treatment as the word that is stored."""
         person = cls._make(told)
-        return person._replace(treatment=Treatment(person.treatment)) if person.treatment else person
+        word = person.treatment
+        return person if word is None else person._replace(treatment=Treatment(word) if word else None)
 
 
 def known(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:

@@ -23,9 +23,11 @@ log = structlog.get_logger(__name__)
 SETTLE_PAUSES = (0.5, 1, 2, 5, 10, 20, 30)
 """Seconds between tries to write down what the server said, while the database is away."""
 WINDOW_SECONDS = 0.1
-"""What leaves in so long is claimed beyond what the connections hold: that many are in doubt if the machine dies with us."""
+"""What leaves in so long is claimed at once, and never less than `PER_CONNECTION`: that many are in doubt if we die."""
 PER_CONNECTION = 2
 """One mail in flight and one envelope ahead."""
+LOOK_SECONDS = 0.25
+"""How long mails may wait for a connection before it is asked whether they may still leave."""
 DOUBT_LIMIT, DOUBT_SHARE = 10, 0.05
 """More than so many mails in doubt, and more than such a share of those that ended: somebody must look before more leave."""
 HARD_LIMIT, HARD_SAMPLE = 10, 200
@@ -65,8 +67,9 @@ class Rounds:
                 gone = all(line.done() for line in lines)
                 if gone or (not work.flying and (work.over or (self.drained and not work.permitted))):
                     break
-                await self._doze(0.25)
-                continue
+                await self._doze(LOOK_SECONDS)
+                if not work.permitted:
+                    continue  # else somebody may have paused the send, and what waits must not leave
             await self._round(room)
             now = loop.time() - work.idle_for(loop.time())
             if not work.accepted:
@@ -75,34 +78,35 @@ class Rounds:
                 rate = (work.accepted - told) / passed
                 self.rate = min((self.rate + rate) / 2, 2 * self.rate) if self.rate else rate
                 since, told = now, work.accepted
-            work.enough = self._reserve // 2
-            if not work.idle and len(work.permitted) > work.enough:  # let many mails share the next commit
+            work.enough = self._window // 2
+            if not work.idle and self._can_wait:  # let many mails share the next commit
                 await self._doze(WINDOW_SECONDS / 2)
 
     async def end(self) -> None:
         """Once no connection is left: write down what is known, and give back what was claimed and will not begin."""
-        self.work.answers += [Answer(mail.claimed) for mail in self.work.permitted]
-        self.work.permitted.clear()
+        self.work.give_back()
         if self.work.answers:
             await self._round(0)
 
     @property
-    def _held(self) -> int:
-        """Mails that the connections have in their hands."""
-        return self.work.connected * (PER_CONNECTION if self.work.accepted else 1)  # a relay that takes nothing is tried with few
+    def _can_wait(self) -> bool:
+        """Whether enough may still be begun or, where the connections hold most of what may be claimed, little was answered: a slow
+        server with many connections would else have a round for every few mails."""
+        most_held = self._window <= 2 * PER_CONNECTION * self.work.connected
+        return len(self.work.permitted) > self.work.enough or (most_held and len(self.work.answers) < self.work.enough)
 
     @property
-    def _reserve(self) -> int:
-        """Mails that wait for a connection; half of it leaves while the other half is claimed."""
-        return int(self.rate * WINDOW_SECONDS)
+    def _window(self) -> int:
+        each = PER_CONNECTION if self.work.accepted else 1  # a relay that takes nothing is tried with as few as can be
+        return max(each * self.work.connected, int(self.rate * WINDOW_SECONDS))
 
     async def _room(self) -> int:
         """How many mails may be claimed now: by connections that are open, and by the pace of the relay."""
         work = self.work
         if work.over or self.drained or not work.connected:
             return 0
-        held, reserve = self._held, self._reserve
-        room = max(0, min(held + reserve - len(work.permitted) - len(work.flying), held + (reserve + 1) // 2))
+        room = max(0, self._window - len(work.permitted) - len(work.flying))
+        room = min(room, max(PER_CONNECTION * work.connected, self._window // 2))  # one half leaves while the other is claimed
         if work.per_minute is None or not room:
             return room
         if not work.idle or work.permitted:  # a slot is for a mail that leaves in it: none is claimed to wait for a connection
@@ -149,6 +153,8 @@ class Rounds:
             work.flight.forget(answer.claimed.id)
             work.accepted += answer.is_accepted
         work.resting = work.resting or got.rests
+        if not got.goes_on:
+            work.give_back()
         if room:
             self.slot_at, self.drained = None, not got.claimed
         elif any(answer.is_given_back for answer in answers if not answer.is_accepted):
@@ -169,6 +175,8 @@ class Told:
 
     claimed: list[Claimed]
     rests: bool
+    goes_on: bool = True
+    """False: somebody paused or cancelled the send; nothing more may be begun."""
 
 
 def write_down_and_claim(
@@ -184,9 +192,9 @@ def write_down_and_claim(
         deliveries.release(session, work.token, Delivery.id.not_in(held))
     elif unbegun:
         deliveries.release(session, work.token, Delivery.id.in_(unbegun))
-    if not limit or rests:
-        return Told([], rests)
-    if session.connection().scalar(_STATE, {"number": work.send_id}) != SendState.SENDING or work.over:
+    if session.connection().scalar(_STATE, {"number": work.send_id}) != SendState.SENDING:
+        return Told([], rests, goes_on=False)
+    if not limit or rests or work.over:
         return Told([], rests)
     limit = relays.take_allowance(session, work.relay_id, work.way.address, limit)
     if not limit:

@@ -3,7 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -19,7 +21,7 @@ from crm.mailing.drain import Way
 from crm.mailing.exchange import Timeouts
 from crm.mailing.faults import Reply, Step
 from crm.mailing.models import Delivery, DeliveryState, Relay, SendState
-from crm.mailing.rounds import write_down_and_claim
+from crm.mailing.rounds import PER_CONNECTION, write_down_and_claim
 from crm.people import consent
 from tests.mailing.factories import begun, states
 from tests.mailing.rude_server import RudeServer, Talk, drop, in_pieces, keep_and_drop, reset, serving, silent
@@ -177,6 +179,29 @@ def test_mails_that_cannot_be_built_fail_alone(
     with database.session(write=False) as session:
         told = {S.SENT: PEOPLE - len(spoilt), S.FAILED: len(spoilt)}
         assert states(session, send_id) == {state: count for state, count in told.items() if count}
+
+
+def test_what_waits_stays_when_a_send_is_paused(database: Database, settings: Settings) -> None:
+    """A server that was quick has mails waiting for it; it becomes slow, and somebody pauses the send."""
+    send_id, is_slow = order(database, settings, 600), Event()
+
+    def at(step: str, talk: Talk) -> None:
+        if step == "dot" and (is_slow.is_set() or sum(talk.server.kept.values()) >= 300):
+            is_slow.set()
+            time.sleep(0.5)
+
+    with serving(RudeServer(at)) as server, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(drain, database, settings, send_id, server)
+        assert is_slow.wait(30)
+        with database.session() as session:
+            sends.pause(session, send_id)
+        paused_at, left = time.monotonic(), sum(server.kept.values())
+        running.result()
+        assert sum(server.kept.values()) - left <= 4 * PER_CONNECTION + 4  # what connections hold, and one answer more of each
+        assert time.monotonic() - paused_at < 5
+    with database.session(write=False) as session:
+        assert states(session, send_id) == {S.SENT: sum(server.kept.values()), S.PENDING: 600 - sum(server.kept.values())}
+    assert set(server.kept.values()) == {1}
 
 
 def test_an_answer_that_cannot_be_written_takes_no_other_with_it(
