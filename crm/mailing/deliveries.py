@@ -172,11 +172,8 @@ def claim(session: Session, due: sa.TextClause, token: str, limit: int, lease: t
             return taken
 
 
-_LANGUAGES = {language.value: language for language in Language}
-
-
 def _claimed(number: int, address: str, language: str, attempts: int, reason: str | None, shown: int, *known: Any) -> Claimed:
-    return Claimed(number, address, _LANGUAGES[language], attempts + 1, reason, shown, fields.Known.read(known))
+    return Claimed(number, address, Language(language), attempts + 1, reason, shown, fields.Known.read(known))
 
 
 def _skip(session: Session, left: Iterable[tuple[int, str]]) -> None:

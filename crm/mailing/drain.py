@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 LEASE = timedelta(minutes=15)
 """Longer than a mail and the one before it may take at every time-out: a living worker never loses what it holds. Content whose
 answer could come after the end of the lease does not leave."""
-BEGUN_WITHIN = 60.0
-"""Seconds. A claim that nothing came of for so long goes back: the server has become slow, or this process was asleep."""
+BEGUN_WITHIN = timedelta(seconds=60)
+"""A claim that nothing came of for so long goes back: the server has become slow, or this process was asleep."""
 BUILT_TOGETHER = 128
 """Mails that are built in a row. Fewer cost more each, more hold up the connections and the ledger beside them (measured)."""
 LOCAL_CONNECTIONS = 4
@@ -56,9 +56,9 @@ class Way:
     """Open at once; 0: as many as suit the relay's place."""
 
     @cached_property
-    def begun_before(self) -> float:
-        """Seconds after its claim in which a content may still begin to leave: its answer comes while the lease lasts."""
-        return self.lease.total_seconds() - self.timeouts.message
+    def begun_before(self) -> timedelta:
+        """How long after its claim a content may still begin to leave: its answer comes while the lease lasts."""
+        return self.lease - timedelta(seconds=self.timeouts.message)
 
     @property
     def lines(self) -> int:
@@ -155,7 +155,7 @@ class Drain:
     def take(self) -> Mail | None:
         while self.permitted and not self.over:
             mail = self.permitted.popleft()
-            if clock.seconds() - mail.claimed_at.timestamp() > BEGUN_WITHIN:
+            if clock.now() - mail.claimed_at > BEGUN_WITHIN:
                 self.answers.append(Answer(mail.claimed))
                 continue
             if not mail.content and not self._build(mail):
@@ -181,7 +181,7 @@ class Drain:
         return True
 
     def begun(self, mail: Mail) -> bool:
-        if clock.seconds() - mail.claimed_at.timestamp() > self.way.begun_before:
+        if clock.now() - mail.claimed_at > self.way.begun_before:
             return False
         self.flight.begun(mail.claimed.id)
         return True
@@ -211,8 +211,7 @@ def _built(work: Drain, mail: Mail) -> list[bytes]:
     message_id = links.message_id(work.keys, claimed.id, work.sender.domain)
     to_name = names.display_name(claimed.person)
     envelope = Envelope(to_name, claimed.address, message_id, values["enlace_baja"], work.feedback, mail.claimed_at)
-    content = build(compiled, values, envelope, work.sender)
-    return signing.signed(content, work.sender.domain, work.signers) if work.signers else content
+    return signing.signed(build(compiled, values, envelope, work.sender), work.sender.domain, work.signers)
 
 
 def in_transaction(work: Drain, deed: Callable[[Session], T]) -> T:

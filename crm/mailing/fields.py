@@ -107,9 +107,8 @@ class Known(NamedTuple):
     @classmethod
     def read(cls, told: Sequence[Any]) -> "Known":
         """Of the values of those columns, the treatment as the word that is stored."""
-        person = cls._make(told)
-        word = person.treatment
-        return person if word is None else person._replace(treatment=Treatment(word) if word else None)
+        treatment = told[4]
+        return cls._make([*told[:4], Treatment(treatment) if treatment else None, *told[5:]])
 
 
 def known(statement: sa.Select[*tuple[Any, ...]]) -> sa.Select[*tuple[Any, ...]]:

@@ -74,7 +74,7 @@ def _headers(compiled: Compiled, values: dict[str, str], envelope: Envelope, sen
     to = f"{header_name(name)}\r\n <{address}>" if name else address
     everybodys = _everybodys(sender.written, sender.reply_to, sender.domain, feedback, compiled.language)
     return (
-        f"To: {to}\r\nSubject: {header_text(subject_of(compiled, values))}\r\nDate: {_written(date)}\r\n"
+        f"To: {to}\r\nSubject: {header_text(subject_of(compiled, values))}\r\nDate: {_date(date)}\r\n"
         f"Message-ID: <{message_id}>\r\nList-Unsubscribe: <{unsubscribe}>\r\n{everybodys}"
     ).encode()
 
@@ -95,5 +95,5 @@ def _everybodys(written: str, reply_to: str | None, domain: str, feedback: str, 
 
 
 @lru_cache(maxsize=16)
-def _written(instant: datetime) -> str:
+def _date(instant: datetime) -> str:
     return format_datetime(instant.astimezone(UTC))

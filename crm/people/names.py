@@ -27,8 +27,7 @@ class Named(Protocol):
 
 def display_name(person: Named) -> str:
     """`Nombre Primero Segundo`; empty when there is no name."""
-    given, surnames = _joined(person.given_names), _joined(person.first_surname, person.second_surname)
-    return f"{given} {surnames}" if given and surnames else given or surnames
+    return _join(person.given_names, person.first_surname, person.second_surname)
 
 
 def list_name(person: Named) -> str:
@@ -46,11 +45,10 @@ def greeting(person: Named, language: Language) -> str:
     name = wished_name(person)
     if language is Language.ENGLISH:
         return f"Hello {name}," if name else "Hello,"
-    treatment = person.treatment
-    if treatment is Treatment.NEUTRAL and display_name(person):
+    if person.treatment is Treatment.NEUTRAL and display_name(person):
         return f"Reciba un cordial saludo, {display_name(person)}:"
-    if treatment is not None and treatment is not Treatment.NEUTRAL and name:
-        return f"{treatment.value.capitalize()} {name}:"
+    if person.treatment in (Treatment.ESTIMADA, Treatment.ESTIMADO) and name:
+        return f"{person.treatment.value.capitalize()} {name}:"
     return f"Hola, {name}:" if name else "Hola:"
 
 

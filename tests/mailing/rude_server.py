@@ -1,4 +1,5 @@
-"""A mail server that offers PIPELINING and answers at each step as a test says: late, wrong, in pieces, or not at all."""
+"""A mail server that offers PIPELINING and answers at each step as a test says: late, wrong, in pieces, or not at all. Usual
+answers leave together, once it has nothing more to read, as those of Postfix and Exim do."""
 
 import re
 import socket
@@ -28,7 +29,7 @@ class Talk(socketserver.BaseRequestHandler):
     server: "RudeServer"
 
     def setup(self) -> None:
-        self.heard, self.mails, self.taken, self.recipient = b"", 0, False, ""
+        self.heard, self.unsaid, self.mails, self.taken, self.recipient = b"", b"", 0, False, ""
         self.is_known, self.token = self.server.knows is None, ""
         with self.server.lock:
             self.server.connections += 1
@@ -43,6 +44,8 @@ class Talk(socketserver.BaseRequestHandler):
                 self.obey(self.until(b"\r\n"))
 
     def finish(self) -> None:
+        with suppress(OSError):  # the client may be gone
+            self.let_leave()
         if self.server.tls is not None:  # the server closes only the socket that it opened
             self.request.close()
 
@@ -54,7 +57,7 @@ class Talk(socketserver.BaseRequestHandler):
         elif verb == b"AUTH":
             self.sign_in(line)
         elif not self.is_known:
-            self.request.sendall(b"530 5.7.57 Client not authenticated to send mail\r\n")
+            self.unsaid += b"530 5.7.57 Client not authenticated to send mail\r\n"
         elif verb == b"MAIL":
             self.taken = False
             self.say("mail", b"250 2.1.0 ok\r\n")
@@ -66,7 +69,7 @@ class Talk(socketserver.BaseRequestHandler):
             if self.say("data", b"354 go\r\n" if self.taken else b"503 5.5.1 no recipients\r\n"):
                 self.content()
         elif verb == b"QUIT":
-            self.request.sendall(b"221 bye\r\n")
+            self.unsaid += b"221 bye\r\n"
             raise EOFError
         else:
             self.say("rset", b"250 ok\r\n")
@@ -80,9 +83,9 @@ class Talk(socketserver.BaseRequestHandler):
         self.token = told[2].decode()
         self.is_known = self.server.knows(told[1].decode(), self.token)
         if self.is_known:
-            self.request.sendall(b"235 2.7.0 Authentication successful\r\n")
+            self.unsaid += b"235 2.7.0 Authentication successful\r\n"
             return
-        self.request.sendall(_REFUSED)
+        self.unsaid += _REFUSED
         assert self.until(b"\r\n") == b""
         self.say("auth", b"535 5.7.3 Authentication unsuccessful\r\n")
 
@@ -93,7 +96,7 @@ class Talk(socketserver.BaseRequestHandler):
         else:
             self.until(b"\r\n.\r\n")
         if not self.taken:
-            self.request.sendall(b"554 5.5.1 no valid recipients\r\n")
+            self.unsaid += b"554 5.5.1 no valid recipients\r\n"
             return
         self.server.contents.append(0 if empty else 1)
         if self.say("dot", b"250 2.0.0 ok\r\n"):
@@ -109,9 +112,10 @@ class Talk(socketserver.BaseRequestHandler):
         """Answer a step; whether the answer was yes."""
         words = self.server.at(step, self)
         if callable(words):
+            self.let_leave()
             words(self)
             return False
-        self.request.sendall(usual if words is None else words)
+        self.unsaid += usual if words is None else words
         return (usual if words is None else words)[:1] in b"23"
 
     def until(self, end: bytes) -> bytes:
@@ -125,7 +129,12 @@ class Talk(socketserver.BaseRequestHandler):
             self.more()
         return self.heard.startswith(beginning)
 
+    def let_leave(self) -> None:
+        unsaid, self.unsaid = self.unsaid, b""
+        self.request.sendall(unsaid)
+
     def more(self) -> None:
+        self.let_leave()
         got = self.request.recv(65536)
         if not got:
             raise EOFError

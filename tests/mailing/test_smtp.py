@@ -19,7 +19,7 @@ from crm.mailing.exchange import Exchange, Outgoing, Timeouts, _unsent, for_the_
 from crm.mailing.faults import Reply, Step, Verdict, judge
 from crm.mailing.smtp import ConnectionFailed, connect
 from tests.mailing.mail_server import DROP, MailServer, running
-from tests.mailing.rude_server import RudeServer, in_pieces, serving, yes_too_early
+from tests.mailing.rude_server import RudeServer, Talk, in_pieces, serving, yes_too_early
 
 MAIL = b"Subject: x\r\n\r\n.hola\r\n..\r\nfin"
 QUICK = Timeouts(step=2, message=2)
@@ -165,6 +165,22 @@ def test_is_sure_of_a_content_that_was_only_about_to_be_written(words: bytes | N
 def test_is_in_doubt_after_garbage_instead_of_an_answer() -> None:
     with running(MailServer(on_data=lambda _: "299 perhaps")) as server:
         assert judge(hand_over(server.relay, "ana@example.org")[0]).verdict is Verdict.IN_DOUBT
+
+
+def test_takes_four_times_yes_for_a_mail_only_where_a_mail_was_said() -> None:
+    """Yes to a clean slate and to an envelope, in one breath, reads as yes to a mail and to the envelope behind it."""
+
+    def at(step: str, talk: Talk) -> bytes | None:
+        return b"550 5.1.1 no such user\r\n" if step == "rcpt" and "nadie" in talk.recipient else None
+
+    everyone = ["ana@example.org", "nadie@example.org", "luz@example.org", "nadie2@example.org", "iris@example.org"]
+    with serving(RudeServer(at)) as server:
+        replies = hand_over(server.relay, *everyone)
+    assert [(reply.step, reply.code) for reply in replies] == [
+        (Step.RCPT, 550) if "nadie" in address else (Step.MESSAGE, 250) for address in everyone
+    ]
+    assert server.kept == {address: 1 for address in everyone if "nadie" not in address}
+    assert server.connections == 1
 
 
 def test_is_sure_that_nothing_left_when_the_answer_came_before_the_question() -> None:
